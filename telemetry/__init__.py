@@ -1,0 +1,1 @@
+"""Span records, metrics, logs and their export. The only package that imports the OpenTelemetry SDK."""
