@@ -1,0 +1,70 @@
+"""Everything the engine raises on purpose.
+
+EngineError
+├── ModelError                 the model files cannot be used
+│   ├── CheckpointError        unreadable, truncated or inconsistent file
+│   └── UnsupportedModel       readable, but an architecture or tensor type we do not run
+├── InvalidRequest             the caller's fault: HTTP 400
+│   ├── UnsupportedParameter   a known parameter that is not built, refused by name
+│   └── ContextLengthExceeded  prompt + max_tokens does not fit the model or the KV pool
+├── ModelNotFound              HTTP 404
+├── EngineOverloaded           the queue is full: HTTP 429
+└── EngineStopped              shutting down or its loop died: HTTP 503
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of the engine's exceptions."""
+
+
+class ModelError(EngineError):
+    """The model files cannot be used."""
+
+
+class CheckpointError(ModelError):
+    """A model file is unreadable, truncated or contradicts itself."""
+
+
+class UnsupportedModel(ModelError):
+    """A model file is readable but describes something this engine does not run."""
+
+
+class InvalidRequest(EngineError):
+    """A request that can never succeed as sent; `param` names the offending field."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class UnsupportedParameter(InvalidRequest):
+    """A parameter of the OpenAI API that this engine does not implement."""
+
+    def __init__(self, param: str, message: str | None = None) -> None:
+        super().__init__(
+            message or f"'{param}' is not supported by this engine.",
+            param=param,
+            code="unsupported_parameter",
+        )
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """Prompt and requested completion do not fit the context window or the KV pool."""
+
+    def __init__(self, message: str, *, param: str = "messages") -> None:
+        super().__init__(message, param=param, code="context_length_exceeded")
+
+
+class ModelNotFound(EngineError):
+    """The requested model name is not the one this engine serves."""
+
+
+class EngineOverloaded(EngineError):
+    """The waiting queue is full."""
+
+
+class EngineStopped(EngineError):
+    """The engine is shutting down, or its loop has died."""

@@ -1,0 +1,131 @@
+"""Starts the engine as its own process. Imports no torch: the gateway uses this module."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from backend_engine.errors import EngineStopped
+
+STOP_GRACE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Settings of one engine process; each is a flag of `forebay engine`."""
+
+    model: str
+    """Path of a GGUF file or of a Hugging Face directory with safetensors."""
+    model_name: str | None = None
+    """Name under which the model is served (default: taken from the path)."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8081
+    """Port to listen on; 0 takes a free one."""
+    quantization: Literal["int8", "none"] = "int8"
+    """int8: weights rounded per output channel, activations per token. none: the reference in fp32."""
+    kv_memory_mb: int = 512
+    """Memory for the paged KV cache, in MiB."""
+    block_size: int = 16
+    """Tokens in one KV block; only full blocks are shared between requests."""
+    max_batch_tokens: int = 512
+    """Tokens computed in one step: decoding sequences first, the rest goes to prompts in chunks."""
+    max_sequences: int = 64
+    """Sequences running at the same time; more wait in the queue."""
+    max_waiting: int = 512
+    """Requests that may wait; one more is refused with 429."""
+    max_context: int | None = None
+    """Longest prompt + completion in tokens (default: the model's own window)."""
+    threads: int = 0
+    """Threads for the model; 0 means one per core."""
+    prefix_cache: bool = True
+    """Reuse the KV blocks of prompts that begin alike."""
+    otlp_endpoint: str | None = None
+    """OTLP/HTTP endpoint for traces; nothing is traced without one."""
+    trace_sample: float = 1.0
+    """Share of the traces begun here that are recorded; a caller's own sampling decision is kept."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line that is written (standard error, one JSON object a line)."""
+
+    def argv(self) -> list[str]:
+        """Return the command line that starts this engine."""
+        args = [sys.executable, "-m", "backend_engine"]
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is None or value == option.default:
+                continue
+            flag = "--" + option.name.replace("_", "-")
+            if isinstance(value, bool):
+                args.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                args += [flag, str(value)]
+        return args
+
+
+@dataclass(slots=True)
+class EngineProcess:
+    """A running engine; `url` is its base address."""
+
+    url: str
+    process: asyncio.subprocess.Process
+
+    async def wait(self) -> int:
+        """Wait until the process ends and return its exit status."""
+        return await self.process.wait()
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Ask the engine to finish its requests, and end it if it has not within `grace_s` seconds."""
+        if self.process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.process.wait(), grace_s)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+
+
+async def launch(options: EngineOptions, *, ready_timeout_s: float = 300.0) -> EngineProcess:
+    """Start an engine and return once it answers requests.
+
+    The engine prints one JSON line `{"event": "ready", "url": …}` to standard output when it listens and
+    the model is loaded; logs go to its standard error, which is inherited. Its standard input is a pipe
+    held by us: when we die, however that happens, the engine sees it close and leaves too.
+
+    Raises EngineStopped if the process ends first or is not ready within `ready_timeout_s` seconds.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *options.argv(), "--exit-with-parent", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    engine = EngineProcess("", process)
+    try:
+        async with asyncio.timeout(ready_timeout_s):
+            async for event in _events(process):
+                if event.get("event") == "ready":
+                    engine.url = str(event["url"])
+                    return engine
+    except TimeoutError:
+        await engine.stop(grace_s=1.0)
+        raise EngineStopped(f"the engine was not ready within {ready_timeout_s:.0f} s") from None
+    except BaseException:
+        await engine.stop(grace_s=1.0)
+        raise
+    status = await process.wait()
+    raise EngineStopped(f"the engine ended with status {status} before it was ready; its log says why")
+
+
+async def _events(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, object]]:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
