@@ -1,0 +1,110 @@
+"""What the engine counts, in vLLM's suffixes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from telemetry import names
+from telemetry.metrics.base import (
+    ITERATION_TOKEN_BUCKETS,
+    LATENCY_BUCKETS,
+    TOKEN_BUCKETS,
+    Children,
+    CounterOf,
+    render,
+)
+
+
+class EngineMetrics:
+    """One engine process's metrics. Gauges are read at scrape time, so the step loop never sets them."""
+
+    def __init__(
+        self,
+        *,
+        running: Callable[[], float],
+        waiting: Callable[[], float],
+        kv_usage: Callable[[], float],
+        spans_dropped: Callable[[], int] | None = None,
+    ) -> None:
+        """`running` and `waiting` count requests; `kv_usage` is the used share of the KV pool, 0 to 1."""
+        self.registry = CollectorRegistry(auto_describe=False)
+        for name, documentation, read in (
+            (names.M_ENGINE_RUNNING, "Requests in the batch.", running),
+            (names.M_ENGINE_WAITING, "Requests waiting for room in the batch.", waiting),
+            (names.M_ENGINE_KV_USAGE, "Share of the KV pool's blocks in use, 0 to 1.", kv_usage),
+        ):
+            Gauge(name, documentation, registry=self.registry).set_function(read)
+        if spans_dropped is not None:
+            documentation = "Spans lost on their way to the collector."
+            self.registry.register(CounterOf(names.M_ENGINE_SPANS_DROPPED, documentation, spans_dropped))
+
+        self.prefix_queries = self._counter(
+            names.M_ENGINE_PREFIX_QUERIES, "Prompt tokens looked up in the prefix cache."
+        )
+        self.prefix_hits = self._counter(
+            names.M_ENGINE_PREFIX_HITS, "Prompt tokens found in the prefix cache."
+        )
+        self.prompt_tokens = self._counter(
+            names.M_ENGINE_PROMPT_TOKENS, "Prompt tokens of admitted requests."
+        )
+        self.generation_tokens = self._counter(names.M_ENGINE_GENERATION_TOKENS, "Tokens generated.")
+        self.preemptions = self._counter(
+            names.M_ENGINE_PREEMPTIONS, "Sequences thrown out of the batch for want of blocks."
+        )
+        self._success = Children(
+            Counter(names.M_ENGINE_SUCCESS, "Requests ended.", ("finished_reason",), registry=self.registry)
+        )
+        self.iteration_tokens = self._histogram(
+            names.M_ENGINE_ITERATION_TOKENS, "Tokens computed in one step.", ITERATION_TOKEN_BUCKETS
+        )
+        """`observe(tokens)` once a step."""
+        self.inter_token_latency = self._histogram(
+            names.M_ENGINE_ITL, "Time between two tokens of one sequence.", TOKEN_BUCKETS
+        )
+        """`observe(seconds)` once a token after the first."""
+        self._ttft = self._histogram(names.M_ENGINE_TTFT, "Time from arrival to the first token.")
+        self._e2e = self._histogram(names.M_ENGINE_E2E, "Time from arrival to the last token.")
+        self._queue = self._histogram(names.M_ENGINE_QUEUE_TIME, "Time spent waiting for the batch.")
+        self._prefill = self._histogram(
+            names.M_ENGINE_PREFILL_TIME, "Time from joining the batch to the first token."
+        )
+        self._decode = self._histogram(names.M_ENGINE_DECODE_TIME, "Time from the first token to the last.")
+
+    def finished(
+        self,
+        reason: str,
+        *,
+        e2e_s: float,
+        queue_s: float | None = None,
+        ttft_s: float | None = None,
+        prefill_s: float | None = None,
+        decode_s: float | None = None,
+    ) -> None:
+        """Count one request that has ended; phases that it never reached are left out.
+
+        `reason` is a finish reason: `stop`, `length`, `abort` or `error`.
+        """
+        self._success.of(reason).inc()
+        self._e2e.observe(e2e_s)
+        for histogram, value in (
+            (self._queue, queue_s),
+            (self._ttft, ttft_s),
+            (self._prefill, prefill_s),
+            (self._decode, decode_s),
+        ):
+            if value is not None:
+                histogram.observe(value)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return body and content type of a scrape; `accept` is the request's Accept header."""
+        return render(self.registry, accept)
+
+    def _counter(self, name: str, documentation: str) -> Counter:
+        return Counter(name, documentation, registry=self.registry)
+
+    def _histogram(
+        self, name: str, documentation: str, buckets: tuple[float, ...] = LATENCY_BUCKETS
+    ) -> Histogram:
+        return Histogram(name, documentation, buckets=buckets, registry=self.registry)

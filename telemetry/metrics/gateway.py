@@ -1,0 +1,109 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from telemetry import names
+from telemetry.metrics.base import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Children, CounterOf, LabelValues, render
+
+MAX_MODELS = 100
+
+
+class GatewayMetrics:
+    """One gateway process's metrics. Children of labelled metrics are kept, which makes an update ~1 µs."""
+
+    def __init__(self, spans_dropped: Callable[[], int] | None = None) -> None:
+        """`spans_dropped` reads how many spans were lost (`Telemetry.dropped`)."""
+        self.registry = CollectorRegistry(auto_describe=False)
+        registry = self.registry
+        self._requests = Children(
+            Counter(names.M_REQUESTS, "Requests answered.", ("route", "model", "status"), registry=registry)
+        )
+        self._duration = Children(
+            Histogram(
+                names.M_REQUEST_DURATION,
+                "Time from a request's head to the last byte of its answer.",
+                ("route", "model"),
+                buckets=LATENCY_BUCKETS,
+                registry=registry,
+            )
+        )
+        self._first_byte = Children(
+            Histogram(
+                names.M_TIME_TO_FIRST_BYTE,
+                "Time from a request's head to the first byte of its answer's body.",
+                ("route", "model"),
+                buckets=LATENCY_BUCKETS,
+                registry=registry,
+            )
+        )
+        self._overhead = Children(
+            Histogram(
+                names.M_OVERHEAD,
+                "Time that the gateway added: all that was not waiting for an upstream or the client.",
+                ("route",),
+                buckets=OVERHEAD_BUCKETS,
+                registry=registry,
+            )
+        )
+        self._upstream_errors = Children(
+            Counter(
+                names.M_UPSTREAM_ERRORS,
+                "Failed calls to an upstream.",
+                ("upstream", "error_type"),
+                registry=registry,
+            )
+        )
+        self._tokens = Children(
+            Counter(names.M_TOKENS, "Tokens of answered requests.", ("model", "kind"), registry=registry)
+        )
+        self._cost = Children(
+            Counter(names.M_COST, "Price of answered requests in US dollars.", ("model",), registry=registry)
+        )
+        self.in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
+        """`inc()` when a request comes in, `dec()` in the `finally` of its handler."""
+        if spans_dropped is not None:
+            registry.register(
+                CounterOf(names.M_SPANS_DROPPED, "Spans lost on their way to the collector.", spans_dropped)
+            )
+        self._models = LabelValues(MAX_MODELS)
+
+    def request(
+        self,
+        *,
+        route: str,
+        model: str,
+        status: int,
+        duration_s: float,
+        overhead_s: float | None = None,
+        first_byte_s: float | None = None,
+    ) -> None:
+        """Count one request that has ended. `model` is the requested name, "" where there is none."""
+        model = self._models.bound(model)
+        self._requests.of(route, model, str(status)).inc()
+        self._duration.of(route, model).observe(duration_s)
+        if first_byte_s is not None:
+            self._first_byte.of(route, model).observe(first_byte_s)
+        if overhead_s is not None:
+            self._overhead.of(route).observe(overhead_s)
+
+    def upstream_error(self, upstream: str, error_type: str) -> None:
+        """Count one failed call; `upstream` is its name in the config, `error_type` the span's."""
+        self._upstream_errors.of(upstream, error_type).inc()
+
+    def usage(
+        self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float
+    ) -> None:
+        """Count the tokens and the price of one answer; cached tokens are part of the input tokens."""
+        model = self._models.bound(model)
+        self._tokens.of(model, "input").inc(input_tokens)
+        self._tokens.of(model, "output").inc(output_tokens)
+        self._tokens.of(model, "input_cached").inc(cached_tokens)
+        self._cost.of(model).inc(cost_usd)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return body and content type of a scrape; `accept` is the request's Accept header."""
+        return render(self.registry, accept)

@@ -1,0 +1,147 @@
+"""Every name that Forebay puts on a span: the one place to change when a convention moves.
+
+`gen_ai.*` follows open-telemetry/semantic-conventions-genai as of November 2026, after the GenAI pages had
+left the main repository (v1.44 there holds stubs); all of it is still marked Development. `http.*`,
+`server.*` and `error.*` are the stable conventions. There is no convention yet for a gateway or an engine,
+so those have `forebay.*`.
+
+`gen_ai.usage.*` stands on the `chat MODEL` client span and nowhere else: a backend that sums tokens over
+spans would count them twice otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Span names. HTTP server spans are `{method} {route}` (`http_span`), client spans `{operation} {model}`.
+QUEUE: Final = "queue"
+PREFILL: Final = "prefill"
+DECODE: Final = "decode"
+CACHE_EXACT: Final = "cache.exact"
+CACHE_SEMANTIC: Final = "cache.semantic"
+ROUTE: Final = "route"
+COMPRESS: Final = "compress"
+
+# gen_ai.operation.name
+CHAT: Final = "chat"
+TEXT_COMPLETION: Final = "text_completion"
+EMBEDDINGS: Final = "embeddings"
+
+
+def http_span(method: str, route: str) -> str:
+    """Return the name of an HTTP server span; `route` is the template, never the raw path."""
+    return f"{method} {route}"
+
+
+def operation_span(operation: str, model: str) -> str:
+    """Return the name of a model call's client span, such as `chat smollm2`."""
+    return f"{operation} {model}"
+
+
+# GenAI
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_REQUEST_SEED: Final = "gen_ai.request.seed"
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+GEN_AI_REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+GEN_AI_REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+GEN_AI_REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+GEN_AI_REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+GEN_AI_REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+
+# gen_ai.provider.name: well-known values, and ours for what has none.
+PROVIDER_OPENAI: Final = "openai"
+PROVIDER_FOREBAY: Final = "forebay"
+
+# HTTP and network
+HTTP_REQUEST_METHOD: Final = "http.request.method"
+HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
+HTTP_ROUTE: Final = "http.route"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
+URL_PATH: Final = "url.path"
+URL_SCHEME: Final = "url.scheme"
+USER_AGENT: Final = "user_agent.original"
+CLIENT_ADDRESS: Final = "client.address"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+
+# error.type. For an HTTP error it is the status code as text, for an exception of ours its class name; these
+# are the causes that have neither. A client that leaves is marked so that it can be told from a failure.
+ERROR_TYPE: Final = "error.type"
+CLIENT_DISCONNECT: Final = "client_disconnect"
+TIMEOUT: Final = "timeout"
+CONNECT_ERROR: Final = "connect_error"
+CONNECT_TIMEOUT: Final = "connect_timeout"
+FIRST_BYTE_TIMEOUT: Final = "first_byte_timeout"
+IDLE_TIMEOUT: Final = "idle_timeout"
+UPSTREAM_CLOSED: Final = "upstream_closed"
+INVALID_RESPONSE: Final = "invalid_response"
+SHUTDOWN: Final = "shutdown"
+INTERNAL_ERROR: Final = "internal_error"
+
+# Ours: gateway
+FOREBAY_REQUEST_ID: Final = "forebay.request.id"
+FOREBAY_TENANT: Final = "forebay.tenant"
+FOREBAY_ROUTE: Final = "forebay.route"
+FOREBAY_UPSTREAM: Final = "forebay.upstream"
+FOREBAY_ATTEMPTS: Final = "forebay.attempts"
+FOREBAY_COST_USD: Final = "forebay.cost.usd"
+FOREBAY_OVERHEAD_MS: Final = "forebay.overhead.ms"
+FOREBAY_HOP_SKIPPED: Final = "forebay.hop.skipped"
+"""Event: a hop failed or ran past its deadline and stepped aside."""
+
+# Ours: engine
+FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
+FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
+FOREBAY_ENGINE_GENERATED_TOKENS: Final = "forebay.engine.generated_tokens"
+FOREBAY_ENGINE_PREFILL_CHUNKS: Final = "forebay.engine.prefill_chunks"
+FOREBAY_ENGINE_PREEMPTIONS: Final = "forebay.engine.preemptions"
+FOREBAY_ENGINE_FINISH_REASON: Final = "forebay.engine.finish_reason"
+FOREBAY_ENGINE_SEQUENCE: Final = "forebay.engine.sequence"
+"""Which of the `n` choices a phase belongs to."""
+
+# Resource
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
+
+# Metrics. prometheus-client adds `_total` to counters.
+M_REQUESTS: Final = "forebay_requests"
+M_REQUEST_DURATION: Final = "forebay_request_duration_seconds"
+M_OVERHEAD: Final = "forebay_overhead_seconds"
+M_TIME_TO_FIRST_BYTE: Final = "forebay_time_to_first_byte_seconds"
+M_UPSTREAM_ERRORS: Final = "forebay_upstream_errors"
+M_TOKENS: Final = "forebay_tokens"
+M_COST: Final = "forebay_cost_usd"
+M_IN_FLIGHT: Final = "forebay_requests_in_flight"
+M_SPANS_DROPPED: Final = "forebay_trace_spans_dropped"
+
+# The engine's have vLLM's suffixes, so that its dashboards need one substitution.
+M_ENGINE_RUNNING: Final = "forebay_engine_num_requests_running"
+M_ENGINE_WAITING: Final = "forebay_engine_num_requests_waiting"
+M_ENGINE_KV_USAGE: Final = "forebay_engine_kv_cache_usage_perc"
+M_ENGINE_PREFIX_QUERIES: Final = "forebay_engine_prefix_cache_queries"
+M_ENGINE_PREFIX_HITS: Final = "forebay_engine_prefix_cache_hits"
+M_ENGINE_PROMPT_TOKENS: Final = "forebay_engine_prompt_tokens"
+M_ENGINE_GENERATION_TOKENS: Final = "forebay_engine_generation_tokens"
+M_ENGINE_SUCCESS: Final = "forebay_engine_request_success"
+M_ENGINE_PREEMPTIONS: Final = "forebay_engine_num_preemptions"
+M_ENGINE_TTFT: Final = "forebay_engine_time_to_first_token_seconds"
+M_ENGINE_ITL: Final = "forebay_engine_inter_token_latency_seconds"
+M_ENGINE_E2E: Final = "forebay_engine_e2e_request_latency_seconds"
+M_ENGINE_QUEUE_TIME: Final = "forebay_engine_request_queue_time_seconds"
+M_ENGINE_PREFILL_TIME: Final = "forebay_engine_request_prefill_time_seconds"
+M_ENGINE_DECODE_TIME: Final = "forebay_engine_request_decode_time_seconds"
+M_ENGINE_ITERATION_TOKENS: Final = "forebay_engine_iteration_tokens"
+M_ENGINE_SPANS_DROPPED: Final = "forebay_engine_trace_spans_dropped"
