@@ -16,7 +16,7 @@ from backend_engine.errors import EngineStopped
 STOP_GRACE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """Settings of one engine process; each is a flag of `forebay engine`."""
 
@@ -46,6 +46,8 @@ class EngineOptions:
     """Threads for the model; 0 means one per core."""
     prefix_cache: bool = True
     """Reuse the KV blocks of prompts that begin alike."""
+    allow_unauthenticated: bool = False
+    """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None
     """OTLP/HTTP endpoint for traces; nothing is traced without one."""
     trace_sample: float = 1.0

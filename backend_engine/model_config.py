@@ -8,6 +8,16 @@ from typing import Any
 from backend_engine.errors import UnsupportedModel
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
+_POSITIVE = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_layers",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +50,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
-            raise UnsupportedModel(
-                f"architecture {self.architecture!r} is not supported (supported: {known})"
-            )
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads",
-                     "head_dim", "max_position_embeddings"):  # fmt: skip
+            raise UnsupportedModel(f"architecture {self.architecture!r} is not supported (only {known})")
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise UnsupportedModel(f"{name} must be positive, not {getattr(self, name)}")
         if self.num_heads % self.num_kv_heads:
@@ -54,6 +61,6 @@ class ModelConfig:
 
     @property
     def max_context(self) -> int:
-        """Tokens of context this engine accepts: the trained window, cut to a sliding window if there is one."""
+        """Tokens of context this engine accepts: the trained window, or a narrower sliding one."""
         window = self.sliding_window or self.max_position_embeddings
         return min(self.max_position_embeddings, window)

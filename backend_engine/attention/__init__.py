@@ -1,0 +1,1 @@
+"""Attention over paged KV: the seam, and one file per implementation."""

@@ -1,4 +1,4 @@
-"""The attention seam: a backend owns the KV pages of every layer, and is handed the batch explicitly."""
+"""The attention seam: pages of KV that outlive steps, and the view of them that one step works with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backend_engine.batch import ForwardBatch
 
 
 class AttentionBackend(Protocol):
-    """Causal grouped-query attention over paged KV."""
+    """Causal grouped-query attention over paged KV, prepared for one batch."""
 
     def write_kv(self, layer: int, k: torch.Tensor, v: torch.Tensor, batch: ForwardBatch) -> None:
         """Store `k` and `v` [tokens, kv_heads, head_dim] (k already rotated) at `batch.slots`."""
@@ -22,4 +22,15 @@ class AttentionBackend(Protocol):
         Scores are scaled by 1/sqrt(head_dim). Row r of a sequence sees that sequence's tokens up to
         its own position, all of which must have been written by `write_kv`.
         """
+        ...
+
+
+class KVPages(Protocol):
+    """The KV memory of all layers."""
+
+    num_blocks: int
+    block_size: int
+
+    def prepare(self, batch: ForwardBatch) -> AttentionBackend:
+        """Compute once what every layer of this step shares (gather indices, masks)."""
         ...

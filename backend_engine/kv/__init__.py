@@ -1,0 +1,1 @@
+"""Paged KV memory: who owns which block, and which finished blocks can be shared."""

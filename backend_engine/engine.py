@@ -1,0 +1,183 @@
+"""The engine: add requests, step, read what came out. One thread, no I/O; `async_engine` drives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from backend_engine.request import FinishReason, Request, Status
+from backend_engine.runner import Runner, wanted_rows
+from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
+from backend_engine.sampling.sampler import Sampler
+from backend_engine.scheduler import Scheduled, Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOutput:
+    """What one step did for one request."""
+
+    request: Request
+    token_id: int
+    text: str
+    """Text that became certain; often empty while a character or a possible stop string is unfinished."""
+    num_chars: int
+    """Characters decoded up to and including this token, given out or not."""
+    logprobs: PositionLogprobs | None
+    finish_reason: FinishReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A reading of the engine's state, for metrics and tests."""
+
+    num_running: int
+    num_waiting: int
+    num_blocks: int
+    num_blocks_used: int
+    num_preemptions: int
+    prefix_queries: int
+    prefix_hits: int
+    num_steps: int
+
+
+class Engine:
+    """Continuous batching over one model: `step()` computes one batch and returns its tokens."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        end_ids: Iterable[int],
+        *,
+        on_step: Callable[[int], None] | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self._runner = runner
+        self._end_ids = frozenset(end_ids)
+        self._sampler = Sampler(self._end_ids)
+        self._on_step = on_step
+        self._num_steps = 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.scheduler.running or self.scheduler.waiting)
+
+    def add(self, request: Request) -> None:
+        """Queue a request; see `Scheduler.add` for what is refused."""
+        self.scheduler.add(request)
+
+    def abort(self, request: Request) -> None:
+        """Drop `request` and free what it holds; one that has finished is left alone."""
+        if request.status is not Status.FINISHED:
+            self._finish(request, "abort")
+
+    @torch.inference_mode()
+    def step(self) -> list[TokenOutput]:
+        """Compute one batch; returns a token for every sequence that came to its end."""
+        step = self.scheduler.schedule()
+        if not step:
+            return []
+        started = time.monotonic()
+        for item in step:
+            if not item.request.timings.scheduled:
+                item.request.timings.scheduled = started
+            if not item.request.num_output_tokens:
+                item.request.num_prefill_chunks += 1
+        logits = self._runner.run(step)
+        self._num_steps += 1
+        if self._on_step:
+            self._on_step(sum(item.num_tokens for item in step))
+        # One row a request that reached its end; prompt log-probabilities may ask for rows beside it.
+        last_rows: list[int] = []
+        ended: list[Request] = []
+        row = 0
+        for item in step:
+            count = len(wanted_rows(item))
+            if item.request.params.prompt_logprobs is not None and not item.request.num_output_tokens:
+                self._note_prompt_logprobs(item, logits[row : row + count])
+            row += count
+            if item.reaches_end:
+                last_rows.append(row - 1)
+                ended.append(item.request)
+            self.scheduler.computed(item)
+        if not ended:
+            return []
+        if len(last_rows) != len(logits):
+            logits = logits[last_rows]
+        tokens = self._sampler.sample(logits, ended)
+        logprobs = self._logprobs(logits, tokens, ended)
+        now = time.monotonic()
+        return [
+            self._advance(request, token, position, now)
+            for request, token, position in zip(ended, tokens, logprobs, strict=True)
+        ]
+
+    def stats(self) -> EngineStats:
+        scheduler = self.scheduler
+        return EngineStats(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            num_blocks=scheduler.pool.num_blocks,
+            num_blocks_used=scheduler.pool.num_used,
+            num_preemptions=scheduler.num_preemptions,
+            prefix_queries=scheduler.prefix_stats.queries,
+            prefix_hits=scheduler.prefix_stats.hits,
+            num_steps=self._num_steps,
+        )
+
+    def _advance(
+        self, request: Request, token: int, logprobs: PositionLogprobs | None, now: float
+    ) -> TokenOutput:
+        """Append `token` to its request, and finish the request if it was the last one."""
+        request.token_ids.append(token)
+        timings, params = request.timings, request.params
+        timings.first_token = timings.first_token or now
+        timings.last_token = now
+        reason: FinishReason | None = None
+        text = ""
+        if token in self._end_ids and not params.ignore_eos:
+            reason = "stop"
+        else:
+            may_stop = request.num_output_tokens >= params.min_tokens
+            text = request.detokenizer.push(token, may_stop=may_stop)
+            if request.detokenizer.stopped:
+                reason = "stop"
+            elif request.num_output_tokens >= params.max_tokens:
+                reason = "length"
+        if reason:
+            text += request.detokenizer.finish()
+            # Held text may have completed a stop string only now that the character before it is known.
+            if request.detokenizer.stopped:
+                reason = "stop"
+            self._finish(request, reason)
+        return TokenOutput(request, token, text, request.detokenizer.num_chars, logprobs, reason)
+
+    def _finish(self, request: Request, reason: FinishReason) -> None:
+        self.scheduler.finish(request, reason)
+        request.timings.finished = time.monotonic()
+        if not self.has_work:
+            self.scheduler.check()
+
+    @staticmethod
+    def _note_prompt_logprobs(item: Scheduled, logits: torch.Tensor) -> None:
+        """Row i of `logits` predicts the prompt token after the i-th of this chunk."""
+        request, first = item.request, item.request.num_computed
+        targets = request.token_ids[first + 1 : first + 1 + item.num_tokens]
+        top = request.params.prompt_logprobs or 0
+        request.prompt_logprobs += position_logprobs(logits[: len(targets)], targets, [top] * len(targets))
+
+    @staticmethod
+    def _logprobs(
+        logits: torch.Tensor, tokens: list[int], requests: list[Request]
+    ) -> list[PositionLogprobs | None]:
+        out: list[PositionLogprobs | None] = [None] * len(requests)
+        rows = [row for row, request in enumerate(requests) if request.params.logprobs is not None]
+        if rows:
+            top = [requests[row].params.logprobs or 0 for row in rows]
+            described = position_logprobs(logits[rows], [tokens[row] for row in rows], top)
+            for row, position in zip(rows, described, strict=True):
+                out[row] = position
+        return out

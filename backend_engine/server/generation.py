@@ -1,0 +1,182 @@
+"""From a checked API request to running sequences: tokenizing, limits, and one record of how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from backend_engine.async_engine import AsyncEngine
+from backend_engine.chat_template import ChatTemplate
+from backend_engine.detokenize import IncrementalDetokenizer
+from backend_engine.errors import ContextLengthExceeded, InvalidRequest
+from backend_engine.protocol import ChatCompletionRequest, CompletionRequest, GenerationRequest
+from backend_engine.request import Request
+from backend_engine.sampling.params import SamplingParams
+from backend_engine.server.choice import Choice, Delta
+from backend_engine.server.observe import Observer
+from backend_engine.tokenizer import Tokenizer
+
+# Tokenizing this many characters takes about a millisecond: more would be felt by other requests' streams.
+_INLINE_CHARS = 4096
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Generation:
+    """The sequences of one API request, prompts in order, each prompt's choices together."""
+
+    choices: list[Choice]
+    num_prompts: int
+
+    @property
+    def requests(self) -> list[Request]:
+        return [choice.request for choice in self.choices]
+
+
+class Generator:
+    """Makes and runs generations for the HTTP handlers."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tokenizer: Tokenizer,
+        chat_template: ChatTemplate | None,
+        *,
+        max_context: int,
+        capacity_tokens: int,
+        vocab_size: int,
+    ) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.max_context = max_context
+        self._chat_template = chat_template
+        self._capacity_tokens = capacity_tokens
+        self._vocab_size = vocab_size
+
+    async def chat(self, body: ChatCompletionRequest, salt: str) -> Generation:
+        """Prepare a chat completion."""
+        if self._chat_template is None:
+            raise InvalidRequest(
+                "This model has no chat template: use /v1/completions.",
+                param="messages",
+                code="no_chat_template",
+            )
+        prompt = self._chat_template.render(body.template_messages())
+        prompt_ids = await self._tokenize(prompt, add_special=False)
+        return self._generation(
+            body, [prompt_ids], body.completion_tokens, body.num_logprobs, salt, "messages"
+        )
+
+    async def completion(self, body: CompletionRequest, salt: str) -> Generation:
+        """Prepare a text completion."""
+        prompts = []
+        for prompt in body.prompts:
+            if isinstance(prompt, str):
+                prompts.append(await self._tokenize(prompt, add_special=True))
+            elif all(0 <= token < self._vocab_size for token in prompt):
+                prompts.append(prompt)
+            else:
+                raise InvalidRequest(
+                    f"Token ids must be at least 0 and below {self._vocab_size}.", param="prompt"
+                )
+        return self._generation(body, prompts, body.completion_tokens, body.num_logprobs, salt, "prompt")
+
+    async def run(self, generation: Generation, observer: Observer) -> AsyncGenerator[tuple[Choice, Delta]]:
+        """Yield every step's delta of every choice; leaving early aborts the sequences."""
+        choices = {choice.request: choice for choice in generation.choices}
+        async with aclosing(self.engine.generate(generation.requests)) as outputs:
+            async for output in outputs:
+                observer.token(output)
+                choice = choices[output.request]
+                yield choice, choice.take(output)
+
+    async def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        if len(text) <= _INLINE_CHARS:
+            return self.tokenizer.encode(text, add_special=add_special)
+        return await asyncio.to_thread(self.tokenizer.encode, text, add_special=add_special)
+
+    def _generation(
+        self,
+        body: GenerationRequest,
+        prompts: list[list[int]],
+        max_tokens: int | None,
+        logprobs: int | None,
+        salt: str,
+        param: str,
+    ) -> Generation:
+        seed = secrets.randbits(63) if body.seed is None else body.seed
+        requests: list[Request] = []
+        for prompt in prompts:
+            params = self._sampling(body, len(prompt), max_tokens, logprobs, param)
+            for sample in range(body.num_choices):
+                detokenizer = IncrementalDetokenizer(self.tokenizer.token_bytes, body.stop_strings)
+                requests.append(
+                    Request(
+                        id=secrets.token_hex(8),
+                        token_ids=list(prompt),
+                        params=params,
+                        detokenizer=detokenizer,
+                        salt=salt,
+                        seed=seed,
+                        sample_index=sample,
+                    )
+                )
+        return Generation([Choice(index, request) for index, request in enumerate(requests)], len(prompts))
+
+    def _sampling(
+        self,
+        body: GenerationRequest,
+        prompt_tokens: int,
+        max_tokens: int | None,
+        logprobs: int | None,
+        param: str,
+    ) -> SamplingParams:
+        if prompt_tokens == 0:
+            raise InvalidRequest(f"'{param}' has no tokens.", param=param)
+        limit = min(self.max_context, self._capacity_tokens)
+        if prompt_tokens + (max_tokens or 1) > limit:
+            asked = f"{prompt_tokens} in the prompt, {max_tokens or 1} in the completion"
+            why = "maximum context length" if limit == self.max_context else "KV cache"
+            raise ContextLengthExceeded(
+                f"This model's {why} is {limit} tokens, but you requested "
+                f"{prompt_tokens + (max_tokens or 1)} ({asked}).",
+                param=param,
+            )
+        return SamplingParams(
+            max_tokens=limit - prompt_tokens if max_tokens is None else max_tokens,
+            min_tokens=_or(body.min_tokens, 0),
+            temperature=_or(body.temperature, 1.0),
+            top_p=_or(body.top_p, 1.0),
+            # -1 is vLLM's way to say that all tokens are kept.
+            top_k=0 if body.top_k == -1 else _or(body.top_k, 0),
+            min_p=_or(body.min_p, 0.0),
+            presence_penalty=_or(body.presence_penalty, 0.0),
+            frequency_penalty=_or(body.frequency_penalty, 0.0),
+            repetition_penalty=_or(body.repetition_penalty, 1.0),
+            logit_bias=self._logit_bias(body.logit_bias),
+            stop=body.stop_strings,
+            ignore_eos=bool(body.ignore_eos),
+            seed=body.seed,
+            logprobs=logprobs,
+            prompt_logprobs=body.prompt_logprobs,
+        )
+
+    def _logit_bias(self, bias: dict[str, float] | None) -> dict[int, float]:
+        out = {}
+        for key, value in (bias or {}).items():
+            if not key.isascii() or not key.isdigit() or int(key) >= self._vocab_size:
+                raise InvalidRequest(
+                    f"'logit_bias' names token {key!r}; ids are below {self._vocab_size}.", param="logit_bias"
+                )
+            out[int(key)] = value
+        return out
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value

@@ -1,0 +1,122 @@
+"""The engine's server from loading to draining."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from backend_engine.assemble import LoadedEngine, load_engine
+from backend_engine.async_engine import AsyncEngine
+from backend_engine.detokenize import IncrementalDetokenizer
+from backend_engine.launcher import EngineOptions
+from backend_engine.request import Request
+from backend_engine.sampling.params import SamplingParams
+from backend_engine.server.app import EngineServer
+from backend_engine.server.generation import Generator
+from telemetry.metrics import EngineMetrics
+from telemetry.setup import Telemetry, start_telemetry
+
+DRAIN_S = 8.0
+_log = structlog.get_logger("engine")
+
+
+class ServerProcess:
+    """A listening engine; made by `start`, ended by `stop`."""
+
+    def __init__(
+        self, url: str, runner: web.AppRunner, server: EngineServer, engine: AsyncEngine, telemetry: Telemetry
+    ) -> None:
+        self.url = url
+        self._runner = runner
+        self._server = server
+        self._engine = engine
+        self._telemetry = telemetry
+
+    @property
+    def healthy(self) -> bool:
+        return self._engine.healthy
+
+    @classmethod
+    async def start(cls, options: EngineOptions, *, on_death: Callable[[], None]) -> ServerProcess:
+        """Load the model, warm it up and listen.
+
+        Raises ModelError if the model cannot be loaded, OSError if the address cannot be had.
+        """
+        started = time.monotonic()
+        name = options.model_name or Path(options.model).stem
+        _log.info("loading", model=name, path=options.model, quantization=options.quantization)
+        metrics: EngineMetrics | None = None
+
+        def count_step(tokens: int) -> None:
+            if metrics is not None:
+                metrics.iteration_tokens.observe(tokens)
+
+        # In a thread, so that a signal is heard while the model loads.
+        loaded = await asyncio.to_thread(load_engine, options, on_step=count_step)
+        await asyncio.to_thread(_warm_up, loaded)
+        engine = AsyncEngine(loaded.engine, on_death=on_death)
+        telemetry = start_telemetry("forebay-engine", options.otlp_endpoint, options.trace_sample)
+        metrics = EngineMetrics(
+            running=lambda: engine.stats().num_running,
+            waiting=lambda: engine.stats().num_waiting,
+            kv_usage=lambda: engine.stats().num_blocks_used / engine.stats().num_blocks,
+            spans_dropped=telemetry.dropped,
+        )
+        generator = Generator(
+            engine,
+            loaded.tokenizer,
+            loaded.chat_template,
+            max_context=loaded.max_context,
+            capacity_tokens=loaded.capacity_tokens,
+            vocab_size=loaded.config.vocab_size,
+        )
+        server = EngineServer(generator, name, metrics, telemetry.tracer)
+        runner = web.AppRunner(
+            server.app(), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, options.host, options.port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        engine.start()
+        host, port = runner.addresses[0][:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        _log.info(
+            "listening",
+            url=url,
+            seconds=round(time.monotonic() - started, 2),
+            kv_blocks=loaded.num_blocks,
+            kv_tokens=loaded.capacity_tokens,
+            max_context=loaded.max_context,
+            concurrency_at_max_context=round(loaded.capacity_tokens / loaded.max_context, 2),
+            max_sequences=options.max_sequences,
+        )
+        return cls(url, runner, server, engine, telemetry)
+
+    async def stop(self) -> None:
+        """Refuse new requests, let running ones finish for a while, then stop."""
+        self._server.draining = True
+        await self._runner.cleanup()
+        await self._engine.stop()
+        await self._telemetry.close()
+
+
+def _warm_up(loaded: LoadedEngine) -> None:
+    """Run one short request, so that the first caller does not pay for the libraries' first-use set-up."""
+    detokenizer = IncrementalDetokenizer(loaded.tokenizer.token_bytes)
+    params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True)
+    prompt = [0] * min(32, loaded.max_context - 2, loaded.capacity_tokens - 2)
+    if not prompt:
+        return
+    loaded.engine.add(Request("warm-up", prompt, params, detokenizer, salt="warm-up"))
+    while loaded.engine.has_work:
+        loaded.engine.step()
+    loaded.engine.scheduler.pool.clear()
+    loaded.engine.scheduler.prefix_stats.queries = 0
