@@ -26,7 +26,7 @@ class Telemetry:
 
     def dropped(self) -> int:
         """Return how many finished spans this process could not hand over."""
-        return self._buffer.dropped if self._buffer else 0
+        return 0 if self._buffer is None else self._buffer.dropped
 
     async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Export what is left, for at most `timeout_s` seconds."""

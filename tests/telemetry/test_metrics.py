@@ -1,0 +1,146 @@
+"""What a scrape shows."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from telemetry import names
+from telemetry.metrics import EngineMetrics, GatewayMetrics
+from telemetry.metrics.gateway import MAX_MODELS
+
+
+def samples(body: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def value(metrics: GatewayMetrics | EngineMetrics, name: str, **labels: str) -> float:
+    return samples(metrics.render()[0])[name, frozenset(labels.items())]
+
+
+def engine_metrics(**state: float) -> EngineMetrics:
+    return EngineMetrics(
+        running=lambda: state.get("running", 0),
+        waiting=lambda: state.get("waiting", 0),
+        kv_usage=lambda: state.get("kv_usage", 0),
+    )
+
+
+def test_a_request_counts_in_every_view_of_it() -> None:
+    metrics = GatewayMetrics()
+    chat = {"route": "/v1/chat/completions", "model": "smollm2"}
+    metrics.request(**chat, status=200, duration_s=0.3, overhead_s=0.0004, first_byte_s=0.1)
+    metrics.request(**chat, status=200, duration_s=0.3)
+    assert value(metrics, "forebay_requests_total", **chat, status="200") == 2
+    assert value(metrics, "forebay_request_duration_seconds_count", **chat) == 2
+    assert value(metrics, "forebay_time_to_first_byte_seconds_count", **chat) == 1
+    # The overhead's finest bucket ends at a quarter of a millisecond.
+    assert value(metrics, "forebay_overhead_seconds_bucket", route=chat["route"], le="0.00025") == 0
+    assert value(metrics, "forebay_overhead_seconds_bucket", route=chat["route"], le="0.0005") == 1
+
+
+def test_tokens_cost_errors_and_requests_in_flight() -> None:
+    metrics = GatewayMetrics()
+    metrics.usage(model="large", input_tokens=100, output_tokens=20, cached_tokens=60, cost_usd=0.5)
+    metrics.upstream_error("openai", names.CONNECT_TIMEOUT)
+    metrics.in_flight.inc()
+    assert value(metrics, "forebay_tokens_total", model="large", kind="input") == 100
+    assert value(metrics, "forebay_tokens_total", model="large", kind="input_cached") == 60
+    assert value(metrics, "forebay_tokens_total", model="large", kind="output") == 20
+    assert value(metrics, "forebay_cost_usd_total", model="large") == 0.5
+    assert (
+        value(metrics, "forebay_upstream_errors_total", upstream="openai", error_type="connect_timeout") == 1
+    )
+    assert value(metrics, "forebay_requests_in_flight") == 1
+
+
+def test_clients_cannot_make_series_without_end() -> None:
+    metrics = GatewayMetrics()
+    for number in range(MAX_MODELS + 50):
+        metrics.request(route="/v1/chat/completions", model=f"model-{number}", status=404, duration_s=0.1)
+    metrics.request(route="/v1/chat/completions", model="model-0", status=404, duration_s=0.1)
+    metrics.request(route="/v1/chat/completions", model="x" * 10_000, status=404, duration_s=0.1)
+    counted = [key for key in samples(metrics.render()[0]) if key[0] == "forebay_requests_total"]
+    assert len(counted) == MAX_MODELS + 1
+    route = {"route": "/v1/chat/completions", "status": "404"}
+    assert value(metrics, "forebay_requests_total", model="other", **route) == 51
+    assert value(metrics, "forebay_requests_total", model="model-0", **route) == 2
+
+
+def test_lost_spans_are_read_when_scraped() -> None:
+    lost = [3]
+    metrics = GatewayMetrics(spans_dropped=lambda: lost[0])
+    assert value(metrics, "forebay_trace_spans_dropped_total") == 3
+    lost[0] = 5
+    assert value(metrics, "forebay_trace_spans_dropped_total") == 5
+
+
+def test_the_engines_gauges_are_read_when_scraped() -> None:
+    state = {"running": 2.0, "waiting": 1.0, "kv_usage": 0.25}
+    metrics = EngineMetrics(
+        running=lambda: state["running"], waiting=lambda: state["waiting"], kv_usage=lambda: state["kv_usage"]
+    )
+    state["running"] = 3
+    assert value(metrics, "forebay_engine_num_requests_running") == 3
+    assert value(metrics, "forebay_engine_num_requests_waiting") == 1
+    assert value(metrics, "forebay_engine_kv_cache_usage_perc") == 0.25
+
+
+def test_a_finished_request_fills_only_the_phases_it_reached() -> None:
+    metrics = engine_metrics()
+    metrics.finished("stop", e2e_s=1.0, queue_s=0.1, ttft_s=0.3, prefill_s=0.2, decode_s=0.7)
+    metrics.finished("abort", e2e_s=0.2, queue_s=0.2)
+    assert value(metrics, "forebay_engine_request_success_total", finished_reason="stop") == 1
+    assert value(metrics, "forebay_engine_request_success_total", finished_reason="abort") == 1
+    assert value(metrics, "forebay_engine_e2e_request_latency_seconds_count") == 2
+    assert value(metrics, "forebay_engine_request_queue_time_seconds_count") == 2
+    for phase in ("time_to_first_token", "request_prefill_time", "request_decode_time"):
+        assert value(metrics, f"forebay_engine_{phase}_seconds_count") == 1
+
+
+def test_engine_names_are_vllms_after_the_prefix() -> None:
+    metrics = engine_metrics()
+    metrics.finished("stop", e2e_s=1.0)
+    exposed = {family.name for family in text_string_to_metric_families(metrics.render()[0].decode())}
+    vllm = {
+        "num_requests_running",
+        "num_requests_waiting",
+        "kv_cache_usage_perc",
+        "prefix_cache_queries",
+        "prefix_cache_hits",
+        "prompt_tokens",
+        "generation_tokens",
+        "request_success",
+        "num_preemptions",
+        "time_to_first_token_seconds",
+        "inter_token_latency_seconds",
+        "e2e_request_latency_seconds",
+        "request_queue_time_seconds",
+        "request_prefill_time_seconds",
+        "request_decode_time_seconds",
+        "iteration_tokens_total",
+    }
+    assert {name.removeprefix("forebay_engine_") for name in exposed if not name.endswith("_created")} == vllm
+
+
+def test_a_fast_token_is_told_from_a_very_fast_one() -> None:
+    metrics = engine_metrics()
+    metrics.inter_token_latency.observe(0.0007)
+    metrics.inter_token_latency.observe(0.0031)
+    name = "forebay_engine_inter_token_latency_seconds_bucket"
+    assert value(metrics, name, le="0.001") == 1
+    assert value(metrics, name, le="0.004") == 2
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text")],
+)
+def test_a_scrape_gets_the_format_it_asks_for(accept: str, content_type: str) -> None:
+    body, got = GatewayMetrics().render(accept)
+    assert got.startswith(content_type)
+    assert (b"# EOF" in body) is (content_type != "text/plain")
