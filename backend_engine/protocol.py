@@ -17,6 +17,7 @@ SALT_HEADER = "x-forebay-salt"
 UNBUILT_HEADERS = ("x-forebay-priority", "x-forebay-deadline-ms")
 
 MAX_CHOICES = 128
+_UNKNOWN_FIELD = "Object contains unknown field `"
 DEFAULT_COMPLETION_TOKENS = 16
 
 
@@ -178,7 +179,7 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
 class CompletionRequest(GenerationRequest, kw_only=True):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | list[str | int | list[int]]
     logprobs: int | None = None
     echo: bool | None = None
     suffix: str | None = None
@@ -196,9 +197,11 @@ class CompletionRequest(GenerationRequest, kw_only=True):
         """The prompts, each as text or token ids."""
         if isinstance(self.prompt, str):
             return [self.prompt]
-        if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]  # msgspec saw to it that all are ints
-        return list(self.prompt)  # type: ignore[arg-type]
+        token_ids = [item for item in self.prompt if isinstance(item, int)]
+        others = [item for item in self.prompt if not isinstance(item, int)]
+        if token_ids and others:
+            raise InvalidRequest("'prompt' mixes token ids with prompts.", param="prompt")
+        return [token_ids] if token_ids else others
 
     def check(self) -> None:
         super().check()
@@ -237,15 +240,14 @@ def _decode(body: bytes, kind: type[R]) -> R:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         message = str(error)
-        unknown = message.removeprefix("Object contains unknown field `").split("`", 1)[0]
-        if unknown != message:
+        if message.startswith(_UNKNOWN_FIELD):
+            unknown = message.removeprefix(_UNKNOWN_FIELD).split("`", 1)[0]
             raise InvalidRequest(
                 f"Unrecognized request argument supplied: {unknown}", param=unknown, code="unknown_parameter"
             ) from None
         reason, _, path = message.partition(" - at `$.")
-        raise InvalidRequest(
-            f"{reason}{f' (at {path[:-1]})' if path else ''}", param=path[:-1] or None
-        ) from None
+        where = path.removesuffix("`")
+        raise InvalidRequest(f"{reason}{f' (at {where})' if where else ''}.", param=where or None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
 
