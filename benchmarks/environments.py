@@ -1,0 +1,64 @@
+"""Throw-away virtual environments for peers, so that their dependencies never meet ours.
+
+An environment is named after what is installed in it and kept in the cache folder, since some peers
+take minutes to compile; `python -m benchmarks.environments clear` throws them all away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class PeerUnavailable(Exception):
+    """A peer could not be installed; a comparison without it is a failed run."""
+
+
+def root() -> Path:
+    """Return the folder that holds the environments."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "forebay" / "benchmarks"
+
+
+def python_with(
+    requirements: Sequence[str], *, env: Mapping[str, str] | None = None, no_deps: Sequence[str] = ()
+) -> Path:
+    """Return the Python of an environment with `requirements`, making it first if need be.
+
+    `no_deps` are installed before them, without what they depend on; `env` is added to pip's
+    environment (build flags). Raises PeerUnavailable with the end of pip's output.
+    """
+    flags = {key: value for key, value in (env or {}).items() if key != "CMAKE_BUILD_PARALLEL_LEVEL"}
+    key = "\n".join([sys.version, *requirements, *no_deps, repr(sorted(flags.items()))])
+    folder = root() / hashlib.sha256(key.encode()).hexdigest()[:16]
+    python = folder / "bin" / "python"
+    done = folder / ".complete"
+    if done.exists():
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"installing {', '.join([*no_deps, *requirements])} ...", file=sys.stderr, flush=True)
+    venv.create(folder, with_pip=True)
+    for extra, packages in ((["--no-deps"], no_deps), ([], requirements)):
+        if packages:
+            _pip(python, [*extra, *packages], env or {})
+    done.write_text("\n".join([*no_deps, *requirements]) + "\n")
+    return python
+
+
+def _pip(python: Path, args: Sequence[str], env: Mapping[str, str]) -> None:
+    command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *args]
+    result = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise PeerUnavailable(f"pip install {' '.join(args)} failed:\n{result.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["clear"]:
+        sys.exit("usage: python -m benchmarks.environments clear")
+    shutil.rmtree(root(), ignore_errors=True)
