@@ -1,0 +1,1 @@
+"""Linear layers by number format, behind one seam."""
