@@ -1,0 +1,112 @@
+"""The one place where the gateway is wired together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from backend_engine.launcher import EngineOptions
+from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
+from gateway.endpoints.failures import failures_in_openai_shape
+from gateway.endpoints.health import Health
+from gateway.endpoints.inference import Inference
+from gateway.endpoints.metrics import MetricsPage
+from gateway.endpoints.models import Models
+from gateway.endpoints.requests import Requests
+from gateway.hops.edge import Edge
+from gateway.hops.route import RouteByName
+from gateway.hops.settle import Settle
+from gateway.hops.upstream import CallUpstream
+from gateway.pipeline import Pipeline, Step
+from gateway.state.settled import SettledRequests
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.engine import Engine, OnState
+from gateway.upstreams.openai import OpenAI
+from gateway.wire.request import Endpoint
+from telemetry.metrics import GatewayMetrics
+from telemetry.setup import Telemetry
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One gateway: its application and the parts that whoever runs it needs to reach."""
+
+    app: web.Application
+    upstreams: Mapping[str, Upstream]
+    health: Health
+
+
+def build_upstreams(
+    config: Config, model_paths: Mapping[str, str], on_state: OnState | None = None
+) -> dict[str, Upstream]:
+    """Return the configured upstreams. `model_paths` has the local path of every engine's model."""
+    upstreams: dict[str, Upstream] = {}
+    for name, upstream in config.upstreams.items():
+        if isinstance(upstream, EngineUpstream):
+            options = engine_options(upstream, model_paths[upstream.model], config)
+            upstreams[name] = Engine(name, upstream, options, on_state=on_state)
+        else:
+            upstreams[name] = OpenAI(name, upstream)
+    return upstreams
+
+
+def engine_options(upstream: EngineUpstream, path: str, config: Config) -> EngineOptions:
+    """Return the command line of a supervised engine: on a free port, known under its configured name."""
+    tunables = {
+        name: getattr(upstream, name)
+        for name in upstream.__struct_fields__
+        if name not in ("model", "timeouts")
+    }
+    return EngineOptions(
+        model=path,
+        model_name=upstream.model,
+        port=0,
+        otlp_endpoint=config.telemetry.otlp_endpoint,
+        trace_sample=config.telemetry.sample,
+        log_level=config.telemetry.log_level,
+        **tunables,
+    )
+
+
+def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: Telemetry) -> Gateway:
+    """Return a gateway that starts its upstreams with the application and closes them with it."""
+    metrics = GatewayMetrics(telemetry.dropped)
+    settled = SettledRequests()
+    health = Health(upstreams)
+    pass_through = config.models.get(ANY_MODEL)
+    models = Models(config, upstreams[pass_through.upstream] if pass_through else None)
+    requests = Requests(settled)
+    pipeline = Pipeline(
+        [
+            Step(Settle(metrics, settled)),
+            Step(Edge(telemetry.tracer, config.server.max_body_mb * _MIB)),
+            Step(RouteByName(config)),
+            Step(CallUpstream(upstreams, telemetry.tracer, metrics)),
+        ]
+    )
+
+    async def run_upstreams(app: web.Application) -> AsyncIterator[None]:
+        for upstream in upstreams.values():
+            await upstream.start()
+        yield
+        await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
+
+    app = web.Application(middlewares=[failures_in_openai_shape])
+    app.cleanup_ctx.append(run_upstreams)
+    app.add_routes([web.post(endpoint.route, Inference(endpoint, pipeline)) for endpoint in Endpoint])
+    app.add_routes(
+        [
+            web.get("/v1/models", models.list),
+            web.get("/v1/models/{id:.+}", models.one),
+            web.get("/health", health.alive),
+            web.get("/health/ready", health.ready),
+            web.get("/metrics", MetricsPage(metrics)),
+            web.get("/forebay/requests/{id}", requests.one),
+        ]
+    )
+    return Gateway(app, upstreams, health)

@@ -1,0 +1,1 @@
+"""What the commands of `forebay` do, one file each."""

@@ -1,0 +1,81 @@
+"""What must hold between the parts of a configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from yarl import URL
+
+from gateway.config.document import Node, Place
+from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream
+from gateway.errors import ConfigError
+
+
+def check(config: Config, document: Node) -> None:
+    """Raise ConfigError, with the place, for the first thing that does not fit."""
+    _check_bind(config, document)
+    for name, upstream in config.upstreams.items():
+        if isinstance(upstream, OpenAIUpstream):
+            _check_url(upstream.base_url, _place(document, "upstreams", name, "base_url"))
+    _check_models(config, document)
+    for name, route in config.routes.items():
+        if name in config.models:
+            raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
+        for tier in route.tiers:
+            if tier not in config.models or tier == ANY_MODEL:
+                place = _place(document, "routes", name, "tiers")
+                raise ConfigError(f"{place}: there is no model '{tier}'{_near(tier, config.models)}")
+
+
+def _check_bind(config: Config, document: Node) -> None:
+    server = config.server
+    if server.host not in LOOPBACK and not server.allow_unauthenticated:
+        raise ConfigError(
+            f"{_place(document, 'server', 'host')}: listening on {server.host} would let anyone who reaches "
+            "this machine use your models, since tenant keys are not built yet; "
+            "set 'server: {allow_unauthenticated: true}' if the network itself keeps strangers out"
+        )
+
+
+def _check_url(base_url: str, place: Place) -> None:
+    try:
+        url = URL(base_url)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(f"{place}: 'base_url' must begin with http:// or https:// and name a host")
+    if url.user or url.password or url.query_string or url.fragment:
+        raise ConfigError(f"{place}: 'base_url' must not hold credentials, a query or a fragment")
+
+
+def _check_models(config: Config, document: Node) -> None:
+    for name, model in config.models.items():
+        upstream = config.upstreams.get(model.upstream)
+        if upstream is None:
+            place = _place(document, "models", name, "upstream")
+            raise ConfigError(
+                f"{place}: there is no upstream '{model.upstream}'{_near(model.upstream, config.upstreams)}"
+            )
+        place = _place(document, "models", name, "model")
+        if name == ANY_MODEL and model.model is not None:
+            raise ConfigError(f"{place}: '{ANY_MODEL}' passes names through, so it takes no 'model'")
+        if isinstance(upstream, EngineUpstream) and model.model not in (None, upstream.model):
+            raise ConfigError(
+                f"{place}: the upstream '{model.upstream}' serves '{upstream.model}', not '{model.model}'; "
+                f"set 'upstreams.{model.upstream}.model'"
+            )
+
+
+def _place(document: Node, *path: str) -> Place:
+    """Return the place of what stands at `path`, or of the nearest thing above it."""
+    for length in range(len(path), 0, -1):
+        node = document.find(*path[:length])
+        if node is not None:
+            return node.place
+    return document.place
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean '{near[0]}'?" if near else ""

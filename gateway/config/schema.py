@@ -1,0 +1,129 @@
+"""What a configuration may hold. Frozen; unknown keys do not exist and have no meaning here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+ANY_MODEL = "*"
+DEFAULT_MODEL = "smollm2-135m-instruct"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Usd: TypeAlias = Annotated[float, Meta(ge=0)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Secret(str):
+    """A string that shows itself only to whoever asks with `reveal`."""
+
+    __slots__ = ()
+
+    def reveal(self) -> str:
+        """Return the secret."""
+        return str.__str__(self)
+
+    def __repr__(self) -> str:
+        return "Secret('********')"
+
+    def __str__(self) -> str:
+        return "********"
+
+    def __format__(self, spec: str) -> str:
+        return "********"
+
+
+class Server(Struct, frozen=True):
+    """The gateway's own socket."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Literal[1] = 1
+    allow_unauthenticated: bool = False
+    """Listen beyond this machine although nobody is asked for a key."""
+    max_body_mb: Count = 32
+    drain_s: Seconds = 30.0
+    """How long requests may go on after SIGTERM."""
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds that an upstream may take: to connect, to the first byte of its answer, between two bytes."""
+
+    connect: Seconds = 5.0
+    first_byte: Seconds = 600.0
+    idle: Seconds = 120.0
+
+
+class EngineUpstream(Struct, frozen=True, tag_field="kind", tag="engine"):
+    """The bundled engine as a process of ours. All but `timeouts` are options of `forebay engine`."""
+
+    model: str = DEFAULT_MODEL
+    quantization: Literal["int8", "none"] = "int8"
+    kv_memory_mb: Count = 512
+    block_size: Count = 16
+    max_batch_tokens: Count = 512
+    max_sequences: Count = 64
+    max_waiting: Count = 512
+    max_context: Count | None = None
+    threads: Annotated[int, Meta(ge=0)] = 0
+    prefix_cache: bool = True
+    timeouts: Timeouts = Timeouts()
+
+
+class OpenAIUpstream(Struct, frozen=True, tag_field="kind", tag="openai"):
+    """Any server that speaks OpenAI's protocol."""
+
+    base_url: str = "https://api.openai.com/v1"
+    api_key: Secret | None = None
+    timeouts: Timeouts = Timeouts()
+    max_connections: Count = 256
+    stream_usage: bool = True
+    """Ask streams for their usage (`stream_options`); switch it off for a server that refuses the field."""
+
+
+Upstream: TypeAlias = EngineUpstream | OpenAIUpstream
+
+
+class Price(Struct, frozen=True):
+    """US dollars for a million tokens. What has no price of its own costs as much as other input."""
+
+    input: Usd = 0.0
+    output: Usd = 0.0
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+
+
+class Model(Struct, frozen=True):
+    """A name that clients use and what stands behind it. Without `model` it goes upstream unchanged."""
+
+    upstream: str
+    model: str | None = None
+    price: Price | None = None
+
+
+class RouteConfig(Struct, frozen=True):
+    """A name that stands for one of several models."""
+
+    tiers: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class TelemetryConfig(Struct, frozen=True):
+    """Traces and logs."""
+
+    otlp_endpoint: str | None = None
+    sample: Share = 1.0
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+
+
+class Config(Struct, frozen=True):
+    """The whole configuration."""
+
+    server: Server = Server()
+    upstreams: dict[str, Upstream] = msgspec.field(default_factory=dict)
+    models: dict[str, Model] = msgspec.field(default_factory=dict)
+    routes: dict[str, RouteConfig] = msgspec.field(default_factory=dict)
+    telemetry: TelemetryConfig = TelemetryConfig()

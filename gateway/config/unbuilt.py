@@ -1,0 +1,55 @@
+"""What the design knows and no code serves yet: refused by name, never accepted and ignored."""
+
+from __future__ import annotations
+
+from gateway.config.document import Node, Place
+from gateway.errors import ConfigError
+
+_KEYS: tuple[tuple[str, ...], ...] = (
+    ("cache",),
+    ("compress",),
+    ("tenants",),
+    ("routes", "*", "quality"),
+    ("models", "*", "price", "batch"),
+    ("telemetry", "capture_content"),
+)
+_KINDS = ("anthropic", "vllm", "sglang", "tgi", "triton", "lmdeploy", "ollama")
+
+
+def refuse_unbuilt(document: Node) -> None:
+    """Raise ConfigError at the first thing that is not built yet."""
+    for path in _KEYS:
+        _refuse(document, path, "")
+    workers = document.find("server", "workers")
+    if workers is not None and isinstance(workers.value, int) and workers.value > 1:
+        raise _not_built(workers.place, f"server.workers: {workers.value}")
+    for name, route in _entries(document, "routes"):
+        tiers = route.find("tiers")
+        if tiers is not None and isinstance(tiers.value, list) and len(tiers.value) > 1:
+            raise _not_built(tiers.place, f"routes.{name}.tiers with more than one model")
+    for name, upstream in _entries(document, "upstreams"):
+        kind = upstream.find("kind")
+        if kind is not None and kind.value in _KINDS:
+            hint = "; an OpenAI-compatible server is reached with 'kind: openai'"
+            raise _not_built(kind.place, f"upstreams.{name}.kind: {kind.value}", hint)
+
+
+def _refuse(node: Node, path: tuple[str, ...], above: str) -> None:
+    if not isinstance(node.value, dict):
+        return
+    for name in list(node.value) if path[0] == "*" else [path[0]]:
+        if name not in node.value:
+            continue
+        dotted = f"{above}.{name}" if above else name
+        if len(path) == 1:
+            raise _not_built(node.keys[name], dotted)
+        _refuse(node.value[name], path[1:], dotted)
+
+
+def _entries(document: Node, section: str) -> list[tuple[str, Node]]:
+    node = document.find(section)
+    return list(node.value.items()) if node is not None and isinstance(node.value, dict) else []
+
+
+def _not_built(place: Place, what: str, hint: str = "") -> ConfigError:
+    return ConfigError(f"{place}: '{what}' is not built yet{hint}")

@@ -1,0 +1,142 @@
+"""Everything the gateway raises on purpose. `gateway.wire.errors` maps each leaf to a status and OpenAI type.
+
+GatewayError
+├── ConfigError                 the configuration cannot be used; says where
+├── RequestError                the caller's fault; `param` and `code` as in OpenAI's errors
+│   ├── InvalidRequest          400: can never succeed as sent
+│   ├── NotBuilt                400: a header or field whose part does not exist yet, refused by name
+│   ├── ModelNotFound           404
+│   ├── RequestNotFound         404: no settled request of that id is remembered
+│   ├── RequestStalled          408: the body stopped arriving
+│   ├── BodyTooLarge            413
+│   └── UnsupportedMediaType    415
+├── HopFailed                   500: a hop that must not be left out failed or ran past its deadline
+├── UpstreamError               the upstream's fault; `cause` is its name in metrics and spans
+│   ├── UpstreamUnreachable     502: no connection, or closed before an answer began
+│   ├── UpstreamGarbage         502: something that is not the OpenAI protocol
+│   ├── UpstreamRefusedUs       502: the upstream did not accept the gateway's own credentials
+│   ├── UpstreamBroke           502: the answer ended before it was complete
+│   ├── UpstreamNotReady        503: still starting, or restarting
+│   └── UpstreamTimeout         504: connecting, waiting for the first byte, or between two bytes
+├── ClientDisconnected          499, never sent: the client left before its answer was complete
+└── Draining                    503: the gateway shut down before the answer was complete
+"""
+
+from __future__ import annotations
+
+from telemetry import names
+
+
+class GatewayError(Exception):
+    """Root of the gateway's exceptions."""
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used. The message names the place: file, line and column, or variable."""
+
+
+class RequestError(GatewayError):
+    """The caller's fault."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class InvalidRequest(RequestError):
+    """A request that can never succeed as sent."""
+
+
+class NotBuilt(RequestError):
+    """A header or field that Forebay's design knows but no code serves yet."""
+
+
+class ModelNotFound(RequestError):
+    """No route, model or pass-through has this name."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model `{model}` does not exist or you do not have access to it.", param="model"
+        )
+
+
+class RequestNotFound(RequestError):
+    """No settled request of this id is remembered."""
+
+
+class RequestStalled(RequestError):
+    """The request's body stopped arriving."""
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is larger than the configured bound."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request body is larger than {limit} bytes, the limit of this gateway.")
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not declared as JSON."""
+
+
+class HopFailed(GatewayError):
+    """A hop that must not be left out failed or ran past its deadline."""
+
+
+class UpstreamError(GatewayError):
+    """The upstream's fault. `cause` is one of `telemetry.names`' values of `error.type`."""
+
+    cause: str = names.INTERNAL_ERROR
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made, or it was closed before an answer began."""
+
+    def __init__(self, message: str, *, cause: str = names.CONNECT_ERROR) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class UpstreamGarbage(UpstreamError):
+    """The upstream's answer is not the OpenAI protocol."""
+
+    cause = names.INVALID_RESPONSE
+
+
+class UpstreamRefusedUs(UpstreamError):
+    """The upstream did not accept the gateway's own credentials."""
+
+    cause = "401"
+
+
+class UpstreamBroke(UpstreamError):
+    """The upstream's answer ended before it was complete."""
+
+    cause = names.UPSTREAM_CLOSED
+
+
+class UpstreamNotReady(UpstreamError):
+    """The upstream is still starting; `retry_after_s` says when to come back."""
+
+    cause = "not_ready"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream took longer than one of its configured timeouts."""
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class ClientDisconnected(GatewayError):
+    """The client left before its answer was complete."""
+
+
+class Draining(GatewayError):
+    """The gateway shut down before the answer was complete."""

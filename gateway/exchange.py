@@ -1,0 +1,104 @@
+"""The state of one request on its way through the hops."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from gateway.config.schema import Model
+from gateway.errors import ClientDisconnected, GatewayError, RequestError
+from gateway.wire.errors import cause_of
+from gateway.wire.request import Endpoint, RequestView
+from gateway.wire.usage import Outcome
+from telemetry.context import TraceContext
+from telemetry.spans import NOOP_SPAN, Span
+
+Receive = Callable[[int], Awaitable[bytes]]
+"""Reads the request's body; the argument is the most bytes that are accepted."""
+
+
+def new_request_id() -> str:
+    """Return an id that nobody can guess: it opens the settled request's record."""
+    return f"req_{secrets.token_hex(16)}"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of an upstream: what it was, how long it took and what came of it. Monotonic seconds."""
+
+    upstream: str
+    model: str
+    """The model's name in the config; `*` for one that passes through."""
+    target: Model
+    started_s: float = field(default_factory=time.monotonic)
+    ended_s: float | None = None
+    status: int | None = None
+    error: str | None = None
+    """A value of `error.type`."""
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def seconds(self) -> float:
+        """Return how long the call took, or has taken so far."""
+        return (self.ended_s or time.monotonic()) - self.started_s
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes: the model of the config that answers and the name that it has upstream."""
+
+    label: str
+    """The model's name in the config, or the requested one if it passes through."""
+    model: str
+    """The model's key in the config, `*` included."""
+    target: Model
+    upstream_model: str
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request. Hops fill it in; a hop changes it only right before it calls the next one."""
+
+    endpoint: Endpoint
+    headers: Mapping[str, str]
+    receive: Receive
+    id: str = field(default_factory=new_request_id)
+    started_s: float = field(default_factory=time.monotonic)
+    created: float = field(default_factory=time.time)
+    tenant: str = "default"
+    body: bytes = b""
+    received_s: float | None = None
+    """When the body was here."""
+    view: RequestView | None = None
+    report: bool = False
+    route: Route | None = None
+    calls: list[Call] = field(default_factory=list)
+    caller: TraceContext | None = None
+    span: Span = NOOP_SPAN
+    status: int | None = None
+    first_byte_s: float | None = None
+    error: BaseException | None = None
+    """Why the request failed or was left, also if that came after the head of the answer."""
+    why_cancelled: Callable[[], GatewayError] = ClientDisconnected
+    """Tells, when the request's task is cancelled, what that means."""
+    _endings: ExitStack = field(default_factory=ExitStack)
+
+    def failure(self) -> str | None:
+        """Return why this was not the client's own doing, as a value of `error.type`; None if all is well."""
+        if self.error is not None:
+            return None if isinstance(self.error, RequestError) else cause_of(self.error)
+        if self.status is not None and self.status >= 500:
+            return str(self.status)
+        if self.status == 200 and self.calls:
+            return self.calls[-1].error
+        return None
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Run `action` when the request is over, however it ended; the last one added runs first."""
+        self._endings.callback(action)
+
+    def end(self) -> None:
+        """Run what waits for the end. Called once the last byte is written or the client is gone."""
+        self._endings.close()

@@ -1,0 +1,82 @@
+"""Takes a request in: server span, size limit, headers, and the few fields of the body that are read."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.answer import Answer
+from gateway.errors import UnsupportedMediaType
+from gateway.exchange import Exchange
+from gateway.pipeline import Next
+from gateway.settlement import cost_of, timings_of
+from gateway.wire.headers import refuse_unknown, wants_report
+from gateway.wire.request import read_request
+from telemetry import names
+from telemetry.context import parse
+from telemetry.spans import Kind, Tracer
+
+
+class Edge:
+    """The first hop that may refuse."""
+
+    name = "edge"
+
+    def __init__(self, tracer: Tracer, max_body_bytes: int) -> None:
+        self._tracer = tracer
+        self._max_body_bytes = max_body_bytes
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        self._open_span(ex)
+        refuse_unknown(ex.headers)
+        ex.report = wants_report(ex.headers)
+        _check_media_type(ex.headers.get("content-type", ""))
+        ex.body = await ex.receive(self._max_body_bytes)
+        ex.received_s = time.monotonic()
+        ex.view = read_request(ex.body, ex.endpoint)
+        return await next(ex)
+
+    def _open_span(self, ex: Exchange) -> None:
+        ex.caller = parse(ex.headers.get("traceparent"), ex.headers.get("tracestate"))
+        if not self._tracer.enabled:
+            return
+        ex.span = self._tracer.start(
+            names.http_span("POST", ex.endpoint.route),
+            kind=Kind.SERVER,
+            parent=ex.caller,
+            start_ns=self._tracer.clock.at(ex.started_s),
+        )
+        ex.at_end(lambda: _end_span(ex))
+
+
+def _check_media_type(content_type: str) -> None:
+    # A web page may send forms and bodies without a type to this machine unasked, but not JSON: browsers hold
+    # that back until the server allows it, which this one never does.
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType("Send the body with the header 'content-type: application/json'.")
+
+
+def _end_span(ex: Exchange) -> None:
+    span = ex.span
+    if span.recording:
+        span.update(
+            {
+                names.HTTP_REQUEST_METHOD: "POST",
+                names.HTTP_ROUTE: ex.endpoint.route,
+                names.URL_PATH: ex.endpoint.route,
+                names.HTTP_REQUEST_BODY_SIZE: len(ex.body),
+                names.FOREBAY_REQUEST_ID: ex.id,
+                names.FOREBAY_TENANT: ex.tenant,
+                names.FOREBAY_ATTEMPTS: len(ex.calls),
+                names.FOREBAY_OVERHEAD_MS: timings_of(ex).overhead,
+            }
+        )
+        if (cost := cost_of(ex)) is not None:
+            span.set(names.FOREBAY_COST_USD, cost)
+        if ex.route is not None:
+            span.set(names.FOREBAY_ROUTE, ex.route.label)
+        if ex.status is not None:
+            span.set(names.HTTP_RESPONSE_STATUS_CODE, ex.status)
+        if failure := ex.failure():
+            span.fail(failure)
+    span.end()

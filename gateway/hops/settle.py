@@ -1,0 +1,142 @@
+"""The outermost hop: turns errors into answers, and at the end counts what the request took and cost."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import structlog
+
+from gateway.answer import Answer, Events, EventStream
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.pipeline import Next
+from gateway.settlement import cost_of, settle, timings_of, trace_id_of
+from gateway.state.settled import SettledRequest, SettledRequests
+from gateway.wire import headers
+from gateway.wire.errors import error_answer
+from gateway.wire.sse import Event, comment_event
+from gateway.wire.usage import DONE
+from telemetry.logs import request_log
+from telemetry.metrics import GatewayMetrics
+
+_log = structlog.get_logger("gateway.request")
+
+
+class Settle:
+    """Sees every request, refused ones included, and every byte of its answer go."""
+
+    name = "settle"
+
+    def __init__(self, metrics: GatewayMetrics, settled: SettledRequests) -> None:
+        self._metrics = metrics
+        self._settled = settled
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        self._metrics.in_flight.inc()
+        ex.at_end(lambda: self._settle(ex))
+        try:
+            answer = await next(ex)
+        except Exception as error:
+            ex.error = error
+            if not isinstance(error, GatewayError):
+                _log.error("request_failed", request_id=ex.id, exc_info=error)
+            answer = error_answer(error)
+        ex.status = answer.status
+        answer.headers.update(_headers(ex, answer))
+        if isinstance(answer.body, EventStream):
+            answer.body.tap(_StreamEnd(ex))
+        else:
+            ex.first_byte_s = time.monotonic()
+        return answer
+
+    def _settle(self, ex: Exchange) -> None:
+        self._metrics.in_flight.dec()
+        record = settle(ex)
+        self._settled.add(record)
+        self._count(ex, record)
+        log = request_log(_log, ex.id, ex.span.context)
+        level = log.warning if ex.failure() else log.info
+        level(
+            "request",
+            endpoint=record.endpoint,
+            model=record.model,
+            route=record.route,
+            status=record.status,
+            error=record.error,
+            ms=record.timings_ms.total,
+        )
+
+    def _count(self, ex: Exchange, record: SettledRequest) -> None:
+        # Names behind the star are the client's invention: one label for all of them.
+        model = ex.route.model if ex.route else ""
+        timings = record.timings_ms
+        self._metrics.request(
+            route=record.endpoint,
+            model=model,
+            status=record.status or 0,
+            duration_s=timings.total / 1000,
+            overhead_s=timings.overhead / 1000,
+            first_byte_s=None if timings.first_byte is None else timings.first_byte / 1000,
+        )
+        if record.usage is not None:
+            self._metrics.usage(
+                model=model,
+                input_tokens=record.usage.input_tokens,
+                output_tokens=record.usage.output_tokens,
+                cached_tokens=record.usage.cached_tokens,
+                cost_usd=record.cost_usd or 0.0,
+            )
+
+
+class _StreamEnd:
+    """Notes the first byte, and puts the report that the client asked for before `[DONE]`."""
+
+    __slots__ = ("_ex", "_report")
+
+    def __init__(self, ex: Exchange) -> None:
+        self._ex = ex
+        self._report = ex.report
+
+    def feed(self, events: Events) -> Events:
+        if self._ex.first_byte_s is None:
+            self._ex.first_byte_s = time.monotonic()
+        if not self._report:
+            return events
+        out: Events = []
+        for event in events:
+            if event.data == DONE:
+                out += self.finish()
+            out.append(event)
+        return out
+
+    def finish(self) -> Events:
+        if not self._report:
+            return []
+        self._report = False
+        return [_report(self._ex)]
+
+    def ended(self, error: BaseException | None) -> None:
+        """Nothing is held."""
+
+
+def _report(ex: Exchange) -> Event:
+    return comment_event(b"forebay " + msgspec.json.encode(settle(ex)))
+
+
+def _headers(ex: Exchange, answer: Answer) -> dict[str, str]:
+    timings = timings_of(ex)
+    sent = {
+        headers.REQUEST_ID: ex.id,
+        # Where OpenAI's SDKs look for the id that they show in errors.
+        "x-request-id": ex.id,
+        headers.ATTEMPTS: str(len(ex.calls)),
+        "server-timing": f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}",
+    }
+    if ex.route is not None:
+        sent[headers.ROUTE] = headers.printable(ex.route.label)
+    if (trace_id := trace_id_of(ex)) is not None:
+        sent[headers.TRACE_ID] = trace_id
+    if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:
+        sent[headers.COST] = f"{cost:.10f}".rstrip("0").rstrip(".")
+    return sent

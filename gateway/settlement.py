@@ -1,0 +1,87 @@
+"""Adds up what a request took and cost."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.cost import cost_usd
+from gateway.exchange import Exchange
+from gateway.state.settled import SettledCall, SettledRequest, SettledUsage, Timings
+from gateway.wire.errors import cause_of, kind_of
+
+
+def usage_of(ex: Exchange) -> SettledUsage | None:
+    """Return the tokens of all calls that reported theirs, or None if none did."""
+    usages = [call.outcome.usage for call in ex.calls if call.outcome.usage is not None]
+    if not usages:
+        return None
+    return SettledUsage(
+        sum(usage.input_tokens for usage in usages),
+        sum(usage.output_tokens for usage in usages),
+        sum(usage.cached_tokens for usage in usages),
+    )
+
+
+def cost_of(ex: Exchange) -> float | None:
+    """Return the price of all calls, or None if a call's tokens or price are not known."""
+    cost = 0.0
+    for call in ex.calls:
+        usage, price = call.outcome.usage, call.target.price
+        if usage is None or price is None:
+            return None
+        cost += cost_usd(usage, price)
+    return cost if ex.calls else None
+
+
+def timings_of(ex: Exchange) -> Timings:
+    """Return the times so far."""
+    total = time.monotonic() - ex.started_s
+    receiving = (ex.received_s or ex.started_s) - ex.started_s
+    upstream = sum(call.seconds() for call in ex.calls)
+    first_byte = None if ex.first_byte_s is None else _ms(ex.first_byte_s - ex.started_s)
+    return Timings(_ms(total), first_byte, _ms(upstream), _ms(max(0.0, total - receiving - upstream)))
+
+
+def trace_id_of(ex: Exchange) -> str | None:
+    """Return the trace that the request belongs to: ours, or the caller's if we do not trace."""
+    if ex.span.context.valid:
+        return ex.span.context.trace_id
+    return ex.caller.trace_id if ex.caller is not None else None
+
+
+def settle(ex: Exchange) -> SettledRequest:
+    """Return the record of a request, complete or as far as it has come."""
+    error = ex.failure()
+    if error is None and ex.error is not None:
+        error = cause_of(ex.error)
+    return SettledRequest(
+        id=ex.id,
+        created=int(ex.created),
+        endpoint=ex.endpoint.route,
+        tenant=ex.tenant,
+        model=ex.view.model if ex.view else "",
+        route=ex.route.label if ex.route else None,
+        stream=ex.view.stream if ex.view else False,
+        status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
+        error=error,
+        attempts=len(ex.calls),
+        usage=usage_of(ex),
+        cost_usd=cost_of(ex),
+        timings_ms=timings_of(ex),
+        calls=[
+            SettledCall(
+                call.upstream,
+                call.model,
+                call.status,
+                call.error,
+                call.outcome.finish_reasons,
+                _ms(call.seconds()),
+            )
+            for call in ex.calls
+        ],
+        trace_id=trace_id_of(ex),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,76 @@
+"""The last requests that were settled: what each took, cost and came to. Never its content."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+CAPACITY = 2048
+
+
+class SettledUsage(msgspec.Struct, frozen=True):
+    """Tokens over all calls of a request; cached ones are part of the input."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class SettledCall(msgspec.Struct, frozen=True):
+    """One call of an upstream."""
+
+    upstream: str
+    model: str
+    status: int | None
+    error: str | None
+    finish_reasons: list[str]
+    ms: float
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Milliseconds; `overhead` is what was not waiting for the client's body or an upstream."""
+
+    total: float
+    first_byte: float | None
+    upstream: float
+    overhead: float
+
+
+class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, as `GET /forebay/requests/{id}` and the report of a stream show it."""
+
+    id: str
+    object: str = "forebay.request"
+    created: int
+    endpoint: str
+    tenant: str
+    model: str
+    route: str | None
+    stream: bool
+    status: int | None
+    error: str | None
+    attempts: int
+    usage: SettledUsage | None
+    cost_usd: float | None
+    timings_ms: Timings
+    calls: list[SettledCall]
+    trace_id: str | None
+
+
+class SettledRequests:
+    """A bounded record; the oldest request makes room."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._requests: OrderedDict[str, SettledRequest] = OrderedDict()
+
+    def add(self, request: SettledRequest) -> None:
+        """Remember a request."""
+        self._requests[request.id] = request
+        if len(self._requests) > self._capacity:
+            self._requests.popitem(last=False)
+
+    def get(self, request_id: str) -> SettledRequest | None:
+        """Return a request that is still remembered."""
+        return self._requests.get(request_id)

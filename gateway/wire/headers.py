@@ -1,0 +1,68 @@
+"""Which headers pass, in each direction, and which of ours a request may carry. All else stays here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from gateway.errors import InvalidRequest, NotBuilt
+
+REQUEST_ID = "x-forebay-request-id"
+TRACE_ID = "x-forebay-trace-id"
+ROUTE = "x-forebay-route"
+ATTEMPTS = "x-forebay-attempts"
+COST = "x-forebay-cost-usd"
+REPORT = "x-forebay-report"
+
+# Credentials, cookies, addresses and everything unknown end here: an upstream learns what it needs.
+_TO_UPSTREAM = ("openai-beta",)
+# `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
+_TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "x-should-retry")
+
+_BUILT = (REPORT,)
+_NOT_BUILT = (
+    "x-forebay-cache-ttl",
+    "x-forebay-cache-threshold",
+    "x-forebay-route",
+    "x-forebay-compress",
+    "x-forebay-session",
+)
+
+
+def to_upstream(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the client's headers that go upstream."""
+    return {name: headers[name] for name in _TO_UPSTREAM if name in headers}
+
+
+def to_client(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the upstream's headers that go to the client."""
+    return {name: headers[name] for name in _TO_CLIENT if name in headers}
+
+
+def refuse_unknown(headers: Mapping[str, str]) -> None:
+    """Refuse an `x-forebay-` header that would otherwise be ignored. Raises NotBuilt, InvalidRequest."""
+    for header in headers:
+        name = header.lower()
+        if not name.startswith("x-forebay-") or name in _BUILT:
+            continue
+        if name in _NOT_BUILT:
+            raise NotBuilt(f"The header '{name}' is not built yet.", param=name)
+        near = difflib.get_close_matches(name, _BUILT + _NOT_BUILT, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InvalidRequest(f"The header '{name}' is not known.{hint}", param=name, code="unknown_header")
+
+
+def wants_report(headers: Mapping[str, str]) -> bool:
+    """Return whether the client asks for the report at the end of a stream. Raises InvalidRequest."""
+    value = headers.get(REPORT)
+    if value in (None, "0"):
+        return False
+    if value != "1":
+        raise InvalidRequest(f"The header '{REPORT}' must be 0 or 1.", param=REPORT)
+    return True
+
+
+def printable(name: str) -> str:
+    """Return a name that a client chose as a header value: no line ends, nothing beyond ASCII."""
+    return quote(name, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~")

@@ -1,0 +1,184 @@
+"""Reads usage and the outcome off an answer, whole or streamed, without changing what the client is owed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from gateway.errors import UpstreamBroke, UpstreamGarbage
+from gateway.wire.members import NotAnObject
+from gateway.wire.splice import without_member
+from gateway.wire.sse import Event
+
+DONE = b"[DONE]"
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    """`cache_write_tokens` is OpenRouter's name for what some providers charge extra."""
+
+    cached_tokens: int | None = 0
+    cache_write_tokens: int | None = 0
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    """Parts of the completion."""
+
+    reasoning_tokens: int | None = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts as the upstream reports them; cached tokens are part of the prompt's."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | None = 0
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return self.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the completion."""
+        return self.completion_tokens or 0
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that the upstream had in its own cache."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Prompt tokens that the upstream charged for putting into its cache."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cache_write_tokens) or 0
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Completion tokens that the client does not see."""
+        return (self.completion_tokens_details and self.completion_tokens_details.reasoning_tokens) or 0
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One choice of an answer or of a chunk."""
+
+    finish_reason: str | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What is read of a whole answer or of one chunk of a stream."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: list[Choice] | None = None
+    usage: Usage | None = None
+    error: Any = None
+
+
+class Outcome:
+    """What is known of an upstream's answer; grows while a stream runs."""
+
+    __slots__ = ("done", "failed", "finish_reasons", "first_chunk_s", "id", "model", "usage")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.finish_reasons: list[str] = []
+        self.first_chunk_s: float | None = None
+        """When the first chunk with a choice came, on the monotonic clock."""
+        self.failed = False
+        """The answer holds an error object, as servers send them inside a stream."""
+        self.done = False
+        """The upstream said itself that this was all: a finish reason, `[DONE]` or an error event."""
+
+    def take(self, reply: Reply) -> None:
+        """Add what one answer or chunk says."""
+        self.id = self.id or reply.id
+        self.model = self.model or reply.model
+        if reply.usage is not None:
+            self.usage = reply.usage
+        for choice in reply.choices or ():
+            if choice.finish_reason is not None:
+                self.finish_reasons.append(choice.finish_reason)
+                self.done = True
+        if reply.error is not None:
+            self.done = self.failed = True
+
+
+_DECODE = msgspec.json.Decoder(Reply).decode
+UNREAD = Reply()
+"""Stands for JSON of an unknown shape, which is passed on as it is."""
+
+
+def read_reply(body: bytes) -> Reply:
+    """Return what an answer or chunk says. Raises UpstreamGarbage if it is not JSON.
+
+    JSON of an unknown shape says nothing to us and is none of our business.
+    """
+    try:
+        return _DECODE(body)
+    except msgspec.ValidationError:
+        return UNREAD
+    except (msgspec.DecodeError, RecursionError):
+        raise UpstreamGarbage("The upstream sent something that is not JSON.") from None
+
+
+class UsageTap:
+    """Fills an `Outcome` from a stream, and takes out the usage that was asked for on our own account.
+
+    That is the closing chunk with usage and no choices, and the `"usage": null` that all others then carry.
+    """
+
+    __slots__ = ("_outcome", "_remove")
+
+    def __init__(self, outcome: Outcome, *, remove: bool) -> None:
+        self._outcome = outcome
+        self._remove = remove
+
+    def feed(self, events: list[Event]) -> list[Event]:
+        return [event for event in map(self._one, events) if event is not None]
+
+    def _one(self, event: Event) -> Event | None:
+        data = event.data
+        if data is None:
+            return event
+        if data == DONE:
+            self._outcome.done = True
+            return event
+        if event.type != "message" and event.type != "error":
+            return event
+        reply = read_reply(data)
+        if reply is UNREAD:
+            return event
+        self._outcome.take(reply)
+        if reply.choices and self._outcome.first_chunk_s is None:
+            self._outcome.first_chunk_s = time.monotonic()
+        if self._remove and b'"usage"' in data:
+            if not reply.choices and reply.usage is not None:
+                return None
+            if reply.usage is None:
+                return _without_usage(event, data)
+        return event
+
+    def finish(self) -> list[Event]:
+        """A stream that stops without saying so was cut, even if the connection closed in good order."""
+        if not self._outcome.done:
+            raise UpstreamBroke("The upstream's stream ended before the answer was complete.")
+        return []
+
+    def ended(self, error: BaseException | None) -> None:
+        """Nothing is held."""
+
+
+def _without_usage(event: Event, data: bytes) -> Event:
+    tail = b',"usage":null}'
+    # The last brace closes the object itself, so this is a member of its own and not part of a text.
+    try:
+        smaller = data[: -len(tail)] + b"}" if data.endswith(tail) else without_member(data, "usage")
+    except NotAnObject:
+        return event
+    return Event(event.raw.replace(data, smaller, 1), smaller, event.type, event.id)
