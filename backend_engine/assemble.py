@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -18,49 +19,61 @@ from backend_engine.launcher import EngineOptions
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.model_config import ModelConfig
 from backend_engine.models.llama import build_model
-from backend_engine.runner import Runner
+from backend_engine.runner import Model, Runner
 from backend_engine.scheduler import Scheduler
 from backend_engine.tokenizer import Tokenizer
 
+MIB = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
-class LoadedEngine:
-    """An engine with what its server needs to know of the model."""
+class LoadedModel:
+    """A model in memory with its text side."""
 
-    engine: Engine
+    model: Model
     config: ModelConfig
     tokenizer: Tokenizer
     chat_template: ChatTemplate | None
-    max_context: int
-    num_blocks: int
 
     @property
-    def capacity_tokens(self) -> int:
-        return self.engine.scheduler.capacity_tokens
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer, from the checkpoint's config and its tokenizer."""
+        return self.tokenizer.eos_ids | self.config.eos_token_ids
+
+    def max_context(self, options: EngineOptions) -> int:
+        """Return the context length to serve; raises ModelError if `options` want more than the model's."""
+        wanted = options.max_context or self.config.max_context
+        if wanted > self.config.max_context:
+            raise ModelError(
+                f"max_context {wanted} is beyond the model's window of {self.config.max_context}"
+            )
+        return wanted
 
 
-def load_engine(options: EngineOptions, *, on_step: Callable[[int], None] | None = None) -> LoadedEngine:
-    """Load the model at `options.model` and build an engine around it.
+def load_model(path: str, quantization: Literal["int8", "none"], *, threads: int = 0) -> LoadedModel:
+    """Load the model at `path` for `threads` threads (0: one per core).
 
-    Raises CheckpointError or UnsupportedModel for the model's files, ModelError for options that it
-    cannot be run with.
+    Raises CheckpointError or UnsupportedModel naming what is wrong with its files.
     """
-    torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    checkpoint = load_checkpoint(Path(options.model))
-    config = checkpoint.config
-    max_context = options.max_context or config.max_context
-    if max_context > config.max_context:
-        raise ModelError(
-            f"max_context {max_context} is beyond the model's window of {config.max_context} tokens"
-        )
-    block_bytes = kv_bytes_per_token(config) * options.block_size
-    num_blocks = options.kv_memory_mb * 1024 * 1024 // block_bytes
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    checkpoint = load_checkpoint(Path(path))
+    return LoadedModel(
+        model=build_model(checkpoint, quantization=quantization),
+        config=checkpoint.config,
+        tokenizer=checkpoint.tokenizer,
+        chat_template=checkpoint.chat_template,
+    )
+
+
+def build_engine(
+    loaded: LoadedModel, options: EngineOptions, *, on_step: Callable[[int], None] | None = None
+) -> Engine:
+    """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block."""
+    block_bytes = kv_bytes_per_token(loaded.config) * options.block_size
+    num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
-        need = -(-block_bytes // (1024 * 1024))
-        raise ModelError(
-            f"kv_memory_mb {options.kv_memory_mb} holds no block of this model; one needs {need} MiB"
-        )
-    model = build_model(checkpoint, quantization=options.quantization)
+        need = -(-block_bytes // MIB)
+        raise ModelError(f"kv_memory_mb {options.kv_memory_mb} holds no KV block; one needs {need} MiB")
     scheduler = Scheduler(
         BlockPool(num_blocks, options.block_size),
         max_batch_tokens=options.max_batch_tokens,
@@ -68,14 +81,5 @@ def load_engine(options: EngineOptions, *, on_step: Callable[[int], None] | None
         max_waiting=options.max_waiting,
         prefix_cache=options.prefix_cache,
     )
-    runner = Runner(model, TorchKVPages(config, num_blocks, options.block_size))
-    tokenizer = checkpoint.tokenizer
-    end_ids = tokenizer.eos_ids | config.eos_token_ids
-    return LoadedEngine(
-        engine=Engine(runner, scheduler, end_ids, on_step=on_step),
-        config=config,
-        tokenizer=tokenizer,
-        chat_template=checkpoint.chat_template,
-        max_context=max_context,
-        num_blocks=num_blocks,
-    )
+    runner = Runner(loaded.model, TorchKVPages(loaded.config, num_blocks, options.block_size))
+    return Engine(runner, scheduler, loaded.end_ids, on_step=on_step)

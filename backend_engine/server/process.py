@@ -10,9 +10,10 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from backend_engine.assemble import LoadedEngine, load_engine
+from backend_engine.assemble import build_engine, load_model
 from backend_engine.async_engine import AsyncEngine
 from backend_engine.detokenize import IncrementalDetokenizer
+from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
@@ -57,9 +58,13 @@ class ServerProcess:
                 metrics.iteration_tokens.observe(tokens)
 
         # In a thread, so that a signal is heard while the model loads.
-        loaded = await asyncio.to_thread(load_engine, options, on_step=count_step)
-        await asyncio.to_thread(_warm_up, loaded)
-        engine = AsyncEngine(loaded.engine, on_death=on_death)
+        loaded = await asyncio.to_thread(
+            load_model, options.model, options.quantization, threads=options.threads
+        )
+        max_context = loaded.max_context(options)
+        core = build_engine(loaded, options, on_step=count_step)
+        await asyncio.to_thread(_warm_up, core)
+        engine = AsyncEngine(core, on_death=on_death)
         telemetry = start_telemetry("forebay-engine", options.otlp_endpoint, options.trace_sample)
         metrics = EngineMetrics(
             running=lambda: engine.stats().num_running,
@@ -71,8 +76,8 @@ class ServerProcess:
             engine,
             loaded.tokenizer,
             loaded.chat_template,
-            max_context=loaded.max_context,
-            capacity_tokens=loaded.capacity_tokens,
+            max_context=max_context,
+            capacity_tokens=core.scheduler.capacity_tokens,
             vocab_size=loaded.config.vocab_size,
         )
         server = EngineServer(generator, name, metrics, telemetry.tracer)
@@ -92,10 +97,10 @@ class ServerProcess:
             "listening",
             url=url,
             seconds=round(time.monotonic() - started, 2),
-            kv_blocks=loaded.num_blocks,
-            kv_tokens=loaded.capacity_tokens,
-            max_context=loaded.max_context,
-            concurrency_at_max_context=round(loaded.capacity_tokens / loaded.max_context, 2),
+            kv_blocks=core.scheduler.pool.num_blocks,
+            kv_tokens=core.scheduler.capacity_tokens,
+            max_context=max_context,
+            concurrency_at_max_context=round(core.scheduler.capacity_tokens / max_context, 2),
             max_sequences=options.max_sequences,
         )
         return cls(url, runner, server, engine, telemetry)
@@ -108,15 +113,9 @@ class ServerProcess:
         await self._telemetry.close()
 
 
-def _warm_up(loaded: LoadedEngine) -> None:
+def _warm_up(engine: Engine) -> None:
     """Run one short request, so that the first caller does not pay for the libraries' first-use set-up."""
-    detokenizer = IncrementalDetokenizer(loaded.tokenizer.token_bytes)
     params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True)
-    prompt = [0] * min(32, loaded.max_context - 2, loaded.capacity_tokens - 2)
-    if not prompt:
-        return
-    loaded.engine.add(Request("warm-up", prompt, params, detokenizer, salt="warm-up"))
-    while loaded.engine.has_work:
-        loaded.engine.step()
-    loaded.engine.scheduler.pool.clear()
-    loaded.engine.scheduler.prefix_stats.queries = 0
+    engine.add(Request("warm-up", [0] * 8, params, IncrementalDetokenizer(lambda token: b"")))
+    while engine.has_work:
+        engine.step()

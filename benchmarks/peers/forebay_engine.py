@@ -10,14 +10,15 @@ import sys
 import time
 from typing import Any
 
-from backend_engine.assemble import LoadedEngine, load_engine
+from backend_engine.assemble import build_engine, load_model
 from backend_engine.detokenize import IncrementalDetokenizer
+from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 
 
-def run(loaded: LoadedEngine, prompts: list[list[int]], new_tokens: int) -> dict[str, float]:
+def run(engine: Engine, prompts: list[list[int]], new_tokens: int) -> dict[str, float]:
     """Prefill all prompts, then decode them together; returns seconds of each phase.
 
     Prefill lasts until the last sequence has its first token, decode from there: sequences that were
@@ -25,18 +26,18 @@ def run(loaded: LoadedEngine, prompts: list[list[int]], new_tokens: int) -> dict
     """
     params = SamplingParams(max_tokens=new_tokens, temperature=0, ignore_eos=True)
     requests = [
-        Request(str(at), list(prompt), params, IncrementalDetokenizer(loaded.tokenizer.token_bytes))
+        Request(str(at), list(prompt), params, IncrementalDetokenizer(lambda token: b""))
         for at, prompt in enumerate(prompts)
     ]
     begun = time.perf_counter()
     for request in requests:
-        loaded.engine.add(request)
+        engine.add(request)
     while not all(request.num_output_tokens for request in requests):
-        loaded.engine.step()
+        engine.step()
     prefilled = time.perf_counter()
     already = sum(request.num_output_tokens for request in requests)
-    while loaded.engine.has_work:
-        loaded.engine.step()
+    while engine.has_work:
+        engine.step()
     ended = time.perf_counter()
     left = len(prompts) * new_tokens - already
     # Scaled to what the peers time: all but the first token of every sequence.
@@ -54,9 +55,10 @@ def main() -> None:
         max_batch_tokens=job.get("max_batch_tokens", 512),
         kv_memory_mb=1024,
     )
-    loaded = load_engine(options)
-    run(loaded, [[1] * 8], 4)
-    json.dump([run(loaded, case["prompts"], case["new_tokens"]) for case in job["cases"]], sys.stdout)
+    loaded = load_model(options.model, options.quantization, threads=options.threads)
+    engine = build_engine(loaded, options)
+    run(engine, [[1] * 8], 4)
+    json.dump([run(engine, case["prompts"], case["new_tokens"]) for case in job["cases"]], sys.stdout)
 
 
 if __name__ == "__main__":
