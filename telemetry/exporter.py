@@ -137,6 +137,11 @@ def main() -> None:
     theirs.propagate = False
     endpoint = urlsplit(os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
     # Only the host: an endpoint may carry credentials.
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+    )
+    if protocol != "http/protobuf":
+        _log.warning("only http/protobuf is spoken", configured=protocol)
     pump = Pump(OTLPSpanExporter(), Resource.create(), endpoint.hostname or "", complaint)
     pump.run(read_frames(sys.stdin.buffer))
     # Not a normal exit, which would wait for a post that hangs.

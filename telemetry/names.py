@@ -17,10 +17,6 @@ from typing import Final
 QUEUE: Final = "queue"
 PREFILL: Final = "prefill"
 DECODE: Final = "decode"
-CACHE_EXACT: Final = "cache.exact"
-CACHE_SEMANTIC: Final = "cache.semantic"
-ROUTE: Final = "route"
-COMPRESS: Final = "compress"
 
 # gen_ai.operation.name
 CHAT: Final = "chat"
@@ -70,9 +66,6 @@ HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
 HTTP_ROUTE: Final = "http.route"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 URL_PATH: Final = "url.path"
-URL_SCHEME: Final = "url.scheme"
-USER_AGENT: Final = "user_agent.original"
-CLIENT_ADDRESS: Final = "client.address"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
@@ -80,7 +73,6 @@ SERVER_PORT: Final = "server.port"
 # are the causes that have neither. A client that leaves is marked so that it can be told from a failure.
 ERROR_TYPE: Final = "error.type"
 CLIENT_DISCONNECT: Final = "client_disconnect"
-TIMEOUT: Final = "timeout"
 CONNECT_ERROR: Final = "connect_error"
 CONNECT_TIMEOUT: Final = "connect_timeout"
 FIRST_BYTE_TIMEOUT: Final = "first_byte_timeout"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
@@ -11,7 +12,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from telemetry.context import TraceContext
-from telemetry.records import SpanRecord, Value
+from telemetry.records import SpanRecord
 from telemetry.spans import Kind
 from telemetry.version import __version__
 
@@ -59,5 +60,12 @@ def _context(context: TraceContext, is_remote: bool) -> SpanContext:
     )
 
 
-def _attributes(attributes: Mapping[str, Value]) -> BoundedAttributes:
-    return BoundedAttributes(MAX_ATTRIBUTES, attributes, max_value_len=MAX_VALUE_CHARS)
+def _attributes(attributes: Mapping[str, Any]) -> BoundedAttributes:
+    fitting = {key: _fitting(value) for key, value in attributes.items()}
+    return BoundedAttributes(MAX_ATTRIBUTES, fitting, max_value_len=MAX_VALUE_CHARS)
+
+
+def _fitting(value: Any) -> Any:
+    # OTLP's integers have 64 bits and a sign. One that has not would cost the whole request, and some are
+    # a client's own words, such as its seed.
+    return str(value) if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63 else value

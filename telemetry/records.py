@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import msgspec
 
 from telemetry.context import TraceContext
 from telemetry.spans import RecordedSpan
-
-Value: TypeAlias = str | bool | int | float | list[str | bool | int | float]
 
 MAX_FRAME_BYTES = 64 << 20
 _LENGTH = struct.Struct(">I")
@@ -30,8 +28,8 @@ class SpanRecord(msgspec.Struct, array_like=True, frozen=True):
     parent_is_remote: bool
     start_ns: int
     end_ns: int
-    attributes: dict[str, Value]
-    events: list[tuple[int, str, dict[str, Value]]] | None
+    attributes: dict[str, Any]
+    events: list[tuple[int, str, dict[str, Any]]] | None
     links: list[TraceContext] | None
     error: str | None
     """None: fine. A text, possibly empty: failed."""

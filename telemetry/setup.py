@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from telemetry.clock import Clock
 from telemetry.export import Exporter, SpanBuffer
+from telemetry.names import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION
 from telemetry.spans import NullTracer, Tracer
 from telemetry.version import __version__
 
@@ -80,7 +81,13 @@ def _with_path(base: str) -> str:
 def _exporter_environ(environ: Mapping[str, str], service_name: str, endpoint: str) -> dict[str, str]:
     """Return the exporter's environment. Settings go this way because headers and URLs may hold secrets."""
     resource = environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    ours = f"service.name={service_name},service.version={__version__},service.instance.id={os.getpid()}"
+    ours = ",".join(
+        (
+            f"{SERVICE_NAME}={service_name}",
+            f"{SERVICE_VERSION}={__version__}",
+            f"{SERVICE_INSTANCE_ID}={os.getpid()}",
+        )
+    )
     return {
         **environ,
         _TRACES_ENDPOINT: endpoint,

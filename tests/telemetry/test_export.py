@@ -179,6 +179,39 @@ async def test_what_cannot_be_packed_is_left_out_and_its_neighbours_arrive(colle
     assert telemetry.dropped() == 2
 
 
+async def test_another_protocol_is_named_and_not_silently_ignored(
+    collector: OtlpReceiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    telemetry = start(collector, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    telemetry.tracer.start("span").end()
+    await telemetry.close()
+    assert len(collector.traces) == 1
+    assert '"configured": "grpc"' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "arrives"), [(1 << 63, str(1 << 63)), (-(1 << 63), -(1 << 63)), (float("inf"), float("inf"))]
+)
+async def test_numbers_that_otlp_has_no_room_for_become_text(
+    collector: OtlpReceiver, value: float, arrives: object
+) -> None:
+    telemetry = start(collector)
+    span = telemetry.tracer.start("number")
+    span.set("value", value)
+    span.end()
+    await telemetry.close()
+    assert collector.traces[span.context.trace_id].spans[0].attributes == {"value": arrives}
+
+
+async def test_a_value_of_a_wrong_type_costs_itself_alone(collector: OtlpReceiver) -> None:
+    telemetry = start(collector)
+    span = telemetry.tracer.start("typed wrongly")
+    span.update({"none": None, "nested": {"a": {}}, "mixed": [1, "a"], "fine": 1})  # type: ignore[dict-item]
+    span.end()
+    await telemetry.close()
+    assert collector.traces[span.context.trace_id].spans[0].attributes["fine"] == 1
+
+
 async def test_long_and_many_attributes_are_cut_before_they_are_sent(collector: OtlpReceiver) -> None:
     telemetry = start(collector)
     span = telemetry.tracer.start("n" * 5000)
