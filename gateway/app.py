@@ -98,14 +98,14 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
 
     app = web.Application(middlewares=[failures_in_openai_shape])
     app.cleanup_ctx.append(run_upstreams)
-    app.add_routes([web.post(endpoint.route, Inference(endpoint, pipeline)) for endpoint in Endpoint])
+    app.add_routes([web.post(endpoint.route, Inference(endpoint, pipeline).answer) for endpoint in Endpoint])
     app.add_routes(
         [
             web.get("/v1/models", models.list),
             web.get("/v1/models/{id:.+}", models.one),
             web.get("/health", health.alive),
             web.get("/health/ready", health.ready),
-            web.get("/metrics", MetricsPage(metrics)),
+            web.get("/metrics", MetricsPage(metrics).page),
             web.get("/forebay/requests/{id}", requests.one),
         ]
     )

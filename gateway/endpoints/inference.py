@@ -34,7 +34,8 @@ class Inference:
         self._endpoint = endpoint
         self._pipeline = pipeline
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """`POST` to the endpoint."""
         async def receive(limit: int) -> bytes:
             return await _receive(request, limit)
 

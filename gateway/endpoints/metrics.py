@@ -13,6 +13,7 @@ class MetricsPage:
     def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.Response:
+        """`GET /metrics`"""
         body, content_type = self._metrics.render(request.headers.get("accept", ""))
         return web.Response(body=body, headers={"content-type": content_type})

@@ -16,9 +16,10 @@ from backend_engine.launcher import EngineOptions, EngineProcess, launch
 from backend_engine.protocol import SALT_HEADER
 from gateway.answer import Answer
 from gateway.config.schema import EngineUpstream
-from gateway.errors import UpstreamNotReady
+from gateway.errors import InvalidRequest, UpstreamNotReady
 from gateway.upstreams.base import ModelCard, State, UpstreamRequest
 from gateway.upstreams.http import HttpCaller
+from gateway.wire.request import Endpoint
 from telemetry.names import PROVIDER_FOREBAY
 
 Launch = Callable[[EngineOptions], Awaitable[EngineProcess]]
@@ -79,6 +80,9 @@ class Engine:
         self._supervisor = asyncio.create_task(self._supervise(), name=f"supervisor of {self.name}")
 
     async def send(self, request: UpstreamRequest) -> Answer:
+        if request.path == Endpoint.EMBEDDINGS.upstream_path:
+            message = "The bundled engine has no embeddings; route this model to another upstream."
+            raise InvalidRequest(message, param="model", code="unsupported_endpoint")
         base_url = await self._base_url()
         return await self._http.post(base_url, request, {SALT_HEADER: _salt(request.tenant)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 import msgspec
@@ -29,6 +29,7 @@ MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # Shorter than uvicorn's five seconds, so that we rarely write into a connection the server is just closing.
 _KEEP_ALIVE_S = 4.0
+_SLICE_BYTES = 256 * 1024
 _EVENT_STREAM = "text/event-stream"
 _log = structlog.get_logger("gateway.upstreams")
 
@@ -73,6 +74,7 @@ class HttpCaller:
         headers = {
             **request.headers,
             **headers,
+            "content-length": str(len(request.body)),
             "content-type": "application/json",
             "accept": _EVENT_STREAM if request.stream else "application/json",
         }
@@ -109,7 +111,7 @@ class HttpCaller:
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 return await self._session.request(
-                    method, url, data=body, headers=headers, allow_redirects=False
+                    method, url, data=_data(body), headers=headers, allow_redirects=False
                 )
         except aiohttp.ConnectionTimeoutError as error:
             raise late(
@@ -224,6 +226,16 @@ class _EventSource:
                     f"The upstream '{self._name}' is not to be understood: {error}."
                 ) from None
         raise StopAsyncIteration
+
+
+def _data(body: bytes | None) -> bytes | AsyncIterator[bytes] | None:
+    """Return a large body in slices: written at once, it would hold up all other requests."""
+    return _slices(body) if body is not None and len(body) > _SLICE_BYTES else body
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _SLICE_BYTES):
+        yield body[start : start + _SLICE_BYTES]
 
 
 def late(name: str, what: str, seconds: float, cause: str) -> UpstreamTimeout:

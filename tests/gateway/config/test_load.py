@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gateway.config.load import load_config
+from gateway.config.schema import Config, EngineUpstream, OpenAIUpstream
+from gateway.errors import ConfigError
+
+MINIMAL = """\
+upstreams:
+  up: {kind: openai, base_url: "http://localhost:9/v1"}
+models:
+  m: {upstream: up}
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def loader(text: str | None, environ: Mapping[str, str] | None = None, **flags: object) -> Config:
+        path = None
+        if text is not None:
+            path = Path("forebay.yaml")
+            path.write_text(text)
+        keys = {("server", name): value for name, value in flags.items()}
+        return load_config(path, flags=keys, environ=environ or {})
+
+    return loader
+
+
+def test_without_configuration_the_bundled_engine_is_there(load) -> None:
+    config = load(None)
+    assert isinstance(config.upstreams["engine"], EngineUpstream)
+    assert config.models["smollm2"].upstream == "engine"
+    assert config.routes["auto"].tiers == ("smollm2",)
+    assert "*" not in config.models
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
+
+
+def test_with_a_key_all_other_names_go_to_openai(load) -> None:
+    config = load(None, {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://localhost:1/v1"})
+    upstream = config.upstreams[config.models["*"].upstream]
+    assert isinstance(upstream, OpenAIUpstream)
+    assert upstream.api_key is not None and upstream.api_key.reveal() == "sk-1"
+    assert upstream.base_url == "http://localhost:1/v1"
+
+
+def test_a_file_with_models_of_its_own_gets_none_of_the_default_ones(load) -> None:
+    config = load(MINIMAL, {"OPENAI_API_KEY": "sk-1"})
+    assert list(config.models) == ["m"] and list(config.upstreams) == ["up"]
+
+
+def test_a_file_without_models_keeps_the_default_ones(load) -> None:
+    config = load("server: {port: 9000}")
+    assert config.server.port == 9000 and list(config.models) == ["smollm2"]
+
+
+def test_an_empty_file_is_the_default_configuration(load) -> None:
+    assert load("# nothing yet\n") == load(None)
+
+
+def test_flags_go_before_environment_before_file_before_defaults(load) -> None:
+    file, environ = "server: {port: 1001, host: 127.0.0.1}", {"FOREBAY__SERVER__PORT": "1002"}
+    assert load(None).server.port == 8080
+    assert load(file).server.port == 1001
+    assert load(file, environ).server.port == 1002
+    assert load(file, environ, port=1003).server.port == 1003
+    assert load(file, environ, port=None).server.port == 1002
+
+
+def test_the_environment_may_change_a_default_upstream(load) -> None:
+    config = load(None, {"FOREBAY__UPSTREAMS__ENGINE__THREADS": "2", "FOREBAY__TELEMETRY__SAMPLE": "0.5"})
+    assert config.upstreams["engine"].threads == 2
+    assert config.telemetry.sample == 0.5
+
+
+def test_the_file_in_the_working_directory_counts(load, tmp_path: Path) -> None:
+    (tmp_path / "forebay.yaml").write_text("server: {port: 7}")
+    assert load_config(None, environ={}).server.port == 7
+
+
+def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> None:
+    text = MINIMAL.replace("up: {", "up: {api_key: '${SOME_KEY}', ")
+    config = load(text, {"SOME_KEY": "sk-secret"})
+    upstream = config.upstreams["up"]
+    assert upstream.api_key.reveal() == "sk-secret"
+    assert "sk-secret" not in f"{config} {upstream.api_key} {upstream.api_key!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("server:\n  prot: 1", "forebay.yaml:2:3: unknown key 'server.prot', did you mean 'port'?"),
+        ("sevrer: {}", "forebay.yaml:1:1: unknown key 'sevrer', did you mean 'server'?"),
+        ("server: {zzz: 1}", "forebay.yaml:1:10: unknown key 'server.zzz' (known here: host, port,"),
+        ("server:\n  port: high", "forebay.yaml:2:9: 'server.port': expected 'int', got 'str'"),
+        ("server: {port: 70000}", "forebay.yaml:1:16: 'server.port': expected 'int' <= 65535"),
+        ("server: {port: true}", "forebay.yaml:1:16: 'server.port': expected 'int', got 'bool'"),
+        ("server: 8080", "forebay.yaml:1:9: 'server' must be a mapping of keys to values, not a single value"),
+        ("server:\n  port: {a: 1}", "forebay.yaml:2:9: 'server.port' must be a single value, not a mapping"),
+        ("- a", "forebay.yaml:1:1: the configuration must be a mapping"),
+        ("server: {port: 1\n", "forebay.yaml:2:1: "),
+        ("server: {}\nserver: {}", "forebay.yaml:2:1: "),
+        ("upstreams: {up: {base_url: x}}", "forebay.yaml:1:17: 'upstreams.up.kind' is missing (one of engine, openai)"),
+        ("upstreams: {up: {kind: opnai}}", "forebay.yaml:1:24: 'upstreams.up.kind' must be one of engine, openai"),
+        ("models: {m: {}}", "forebay.yaml:1:13: 'models.m.upstream' is missing"),
+        (
+            "upstreams:\n  up:\n    kind: openai\n    timeouts: {idel: 3}",
+            "forebay.yaml:4:16: unknown key 'upstreams.up.timeouts.idel', did you mean 'idle'?",
+        ),
+        (
+            "upstreams: {up: {kind: openai, api_key: ''}}",
+            "forebay.yaml:1:41: 'upstreams.up.api_key' must be a string that is not empty",
+        ),
+        (
+            "upstreams: {up: {kind: openai, timeouts: {idle: 0}}}",
+            "forebay.yaml:1:49: 'upstreams.up.timeouts.idle': expected 'float' > 0",
+        ),
+        ("upstreams: {up: {kind: openai, api_key: '${NOPE}'}}", "forebay.yaml:1:41: the environment variable NOPE is"),
+        ("server: {host: '${1x}'}", "forebay.yaml:1:16: '${1x}' is not the name of an environment variable"),
+        (
+            "upstreams: {up: {kind: engine}}\nmodels: {m: {upstream: upp}}",
+            "forebay.yaml:2:24: there is no upstream 'upp', did you mean 'up'?",
+        ),
+        (
+            "upstreams: {up: {kind: engine}}\nmodels: {m: {upstream: up, model: llama}}",
+            "forebay.yaml:2:35: the upstream 'up' serves 'smollm2-135m-instruct', not 'llama'; set 'upstreams.up.model'",
+        ),
+        (
+            "upstreams: {up: {kind: openai}}\nmodels: {'*': {upstream: up, model: x}}",
+            "forebay.yaml:2:37: '*' passes names through",
+        ),
+        (MINIMAL + "routes: {r: {tiers: [n]}}", "forebay.yaml:5:21: there is no model 'n'"),
+        (MINIMAL + "routes: {m: {tiers: [m]}}", "forebay.yaml:5:13: 'm' is the name of a model as well"),
+        (MINIMAL + "routes: {r: {tiers: []}}", "forebay.yaml:5:21: 'routes.r.tiers': expected 'array' of length >= 1"),
+        ("upstreams: {up: {kind: openai, base_url: 'ftp://x'}}", "forebay.yaml:1:42: 'base_url' must begin with http"),
+        (
+            "upstreams: {up: {kind: openai, base_url: 'http://u:p@x'}}",
+            "forebay.yaml:1:42: 'base_url' must not hold credentials",
+        ),
+        ("server: {host: 0.0.0.0}", "forebay.yaml:1:16: listening on 0.0.0.0 would let anyone"),
+    ],
+)
+def test_errors_say_where(load, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cache: {mode: serve}", "forebay.yaml:1:1: 'cache' is not built yet"),
+        ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
+        ("tenants: []", "forebay.yaml:1:1: 'tenants' is not built yet"),
+        ("server: {workers: 4}", "forebay.yaml:1:19: 'server.workers: 4' is not built yet"),
+        ("telemetry: {capture_content: true}", "forebay.yaml:1:13: 'telemetry.capture_content' is not built yet"),
+        (MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}", "forebay.yaml:5:26: 'routes.r.quality' is not"),
+        (MINIMAL + "routes: {r: {tiers: [m, m]}}", "forebay.yaml:5:21: 'routes.r.tiers with more than one model' is"),
+        ("models: {m: {upstream: u, price: {batch: 1}}}", "forebay.yaml:1:35: 'models.m.price.batch' is not built"),
+        ("upstreams: {a: {kind: anthropic}}", "forebay.yaml:1:23: 'upstreams.a.kind: anthropic' is not built yet"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FOREBAY__SERVER__PROT", "1", "environment variable FOREBAY__SERVER__PROT: unknown key 'server.prot', did you"),
+        ("FOREBAY__SERVER__PORT", "x", "environment variable FOREBAY__SERVER__PORT: 'server.port': expected 'int'"),
+        ("FOREBAY__CACHE__MODE", "serve", "environment variable FOREBAY__CACHE__MODE: 'cache' is not built yet"),
+        ("FOREBAY__SERVER__", "1", "environment variable FOREBAY__SERVER__: a name is missing"),
+        ("FOREBAY__SERVER__PORT", "[1", "environment variable FOREBAY__SERVER__PORT:"),
+    ],
+)
+def test_errors_of_the_environment_name_the_variable(load, variable: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {variable: value})
+    assert str(caught.value).startswith(message)
+
+
+def test_errors_of_a_flag_name_the_flag(load) -> None:
+    with pytest.raises(ConfigError, match=r"^flag --host: listening on 0\.0\.0\.0"):
+        load(None, host="0.0.0.0")
+
+
+def test_listening_beyond_this_machine_needs_a_word(load) -> None:
+    config = load("server: {host: 0.0.0.0, allow_unauthenticated: true}")
+    assert config.server.host == "0.0.0.0"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "nope.yaml", environ={})
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(tmp_path / "x.yaml", environ={})

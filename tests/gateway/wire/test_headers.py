@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import InvalidRequest, NotBuilt
+from gateway.wire.headers import printable, refuse_unknown, to_client, to_upstream, wants_report
+
+
+def test_only_listed_headers_pass() -> None:
+    client = {"authorization": "Bearer x", "cookie": "c", "openai-beta": "b", "x-forwarded-for": "1.2.3.4"}
+    assert to_upstream(client) == {"openai-beta": "b"}
+    answer = {"set-cookie": "c", "retry-after": "3", "openai-organization": "acme", "server": "nginx"}
+    assert to_client(answer) == {"retry-after": "3"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-forebay-cache-ttl", "X-Forebay-Cache-Threshold", "x-forebay-route", "x-forebay-compress", "x-forebay-session"],
+)
+def test_headers_that_are_not_built_are_refused_by_name(name: str) -> None:
+    with pytest.raises(NotBuilt, match=name.lower()):
+        refuse_unknown({name: "1"})
+
+
+def test_a_misspelt_header_is_not_ignored() -> None:
+    with pytest.raises(InvalidRequest, match="did you mean 'x-forebay-report'|Did you mean 'x-forebay-report'"):
+        refuse_unknown({"x-forebay-reprot": "1"})
+
+
+def test_what_goes_to_the_engine_can_not_come_from_a_client() -> None:
+    with pytest.raises(InvalidRequest):
+        refuse_unknown({"x-forebay-salt": "other tenant"})
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(None, False), ("0", False), ("1", True)])
+def test_the_report_is_asked_for_with_1(value: str | None, wanted: bool) -> None:
+    assert wants_report({"x-forebay-report": value} if value else {}) is wanted
+
+
+def test_the_report_is_not_asked_for_with_anything_else() -> None:
+    with pytest.raises(InvalidRequest):
+        wants_report({"x-forebay-report": "yes"})
+
+
+def test_a_model_name_is_made_fit_for_a_header() -> None:
+    assert printable("org/model-1:free") == "org/model-1:free"
+    assert printable("a\r\nset-cookie: x") == "a%0D%0Aset-cookie: x"
+    assert printable("Grüße").isascii()
