@@ -57,7 +57,8 @@ class EngineOptions:
 
     def argv(self) -> list[str]:
         """Return the command line that starts this engine."""
-        args = [sys.executable, "-m", "backend_engine"]
+        # -P: a folder called backend_engine where the user happens to stand is not ours to run.
+        args = [sys.executable, "-P", "-m", "backend_engine"]
         for option in fields(self):
             value = getattr(self, option.name)
             if value is None or value == option.default:

@@ -95,9 +95,9 @@ class EngineServer:
     ) -> web.StreamResponse:
         """Run one generation from body to last byte, inside its server span."""
         caller = parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
-        span = self._tracer.start(
-            names.http_span(request.method, request.path), kind=Kind.SERVER, parent=caller
-        )
+        span = self._tracer.start(names.http_span("POST", request.path), kind=Kind.SERVER, parent=caller)
+        # Both routes are plain paths, so a path that got here is its own template.
+        span.update({names.HTTP_REQUEST_METHOD: "POST", names.HTTP_ROUTE: request.path})
         observer = Observer(self._metrics, self._tracer, span)
         try:
             salt = _salt(request)

@@ -27,7 +27,7 @@ TIE = 1e-3
 
 @pytest.fixture(scope="module")
 def fp32(smollm2_path: Path) -> LoadedModel:
-    return load_model(str(smollm2_path), "none")
+    return load_model(str(smollm2_path), "none", threads=1)
 
 
 @pytest.fixture(scope="module")
