@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.support.gateway_process import GatewayProcess, running_gateway
 from tests.support.otlp_receiver import OtlpReceiver, SeenTrace
@@ -25,13 +26,13 @@ MESSAGES = [{"role": "user", "content": "Why is the sky blue? SECRET-CANARY-7"}]
 PHASES = {"queue", "prefill", "decode"}
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def collector() -> AsyncIterator[OtlpReceiver]:
     async with OtlpReceiver() as collector:
         yield collector
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(
     collector: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory, smollm2_path: Path
 ) -> AsyncIterator[GatewayProcess]:
