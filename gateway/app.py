@@ -10,6 +10,7 @@ from aiohttp import web
 
 from backend_engine.launcher import EngineOptions
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
+from gateway.drain import Drain
 from gateway.endpoints.failures import failures_in_openai_shape
 from gateway.endpoints.health import Health
 from gateway.endpoints.inference import Inference
@@ -38,7 +39,7 @@ class Gateway:
 
     app: web.Application
     upstreams: Mapping[str, Upstream]
-    health: Health
+    drain: Drain
 
 
 def build_upstreams(
@@ -77,7 +78,8 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
     """Return a gateway that starts its upstreams with the application and closes them with it."""
     metrics = GatewayMetrics(telemetry.dropped)
     settled = SettledRequests()
-    health = Health(upstreams)
+    drain = Drain()
+    health = Health(upstreams, drain)
     pass_through = config.models.get(ANY_MODEL)
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None)
     requests = Requests(settled)
@@ -98,7 +100,9 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
 
     app = web.Application(middlewares=[failures_in_openai_shape])
     app.cleanup_ctx.append(run_upstreams)
-    app.add_routes([web.post(endpoint.route, Inference(endpoint, pipeline).answer) for endpoint in Endpoint])
+    app.add_routes(
+        [web.post(endpoint.route, Inference(endpoint, pipeline, drain).answer) for endpoint in Endpoint]
+    )
     app.add_routes(
         [
             web.get("/v1/models", models.list),
@@ -109,4 +113,4 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
             web.get("/forebay/requests/{id}", requests.one),
         ]
     )
-    return Gateway(app, upstreams, health)
+    return Gateway(app, upstreams, drain)

@@ -24,18 +24,20 @@ async def listening(gateway: Gateway, host: str, port: int, drain_s: float) -> A
         access_log=None,
         # A client that leaves cancels its request, which closes the connection to the upstream.
         handler_cancellation=True,
-        shutdown_timeout=drain_s,
+        # Requests have ended by then, see below.
+        shutdown_timeout=1.0,
     )
     await runner.setup()
+    site = web.TCPSite(runner, host, port, backlog=1024)
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
         try:
             await site.start()
         except OSError as error:
             raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
         yield _url(runner, host)
+        await site.stop()
+        await gateway.drain.finish(drain_s)
     finally:
-        gateway.health.draining = True
         await runner.cleanup()
 
 

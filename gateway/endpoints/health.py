@@ -7,15 +7,16 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
+from gateway.drain import Drain
 from gateway.upstreams.base import State, Upstream
 
 
 class Health:
-    """Answers probes; `draining` turns true when the gateway begins to shut down."""
+    """Answers probes."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], drain: Drain) -> None:
         self._upstreams = upstreams
-        self.draining = False
+        self._drain = drain
 
     async def alive(self, request: web.Request) -> web.Response:
         """`GET /health`"""
@@ -25,7 +26,7 @@ class Health:
         """`GET /health/ready`: 503 while an upstream of ours is not ready, or we are shutting down."""
         states = {name: upstream.state.value for name, upstream in self._upstreams.items()}
         waiting = any(state != State.READY.value for state in states.values())
-        status = "draining" if self.draining else "starting" if waiting else "ready"
+        status = "draining" if self._drain.draining else "starting" if waiting else "ready"
         return _json(200 if status == "ready" else 503, {"status": status, "upstreams": states})
 
 

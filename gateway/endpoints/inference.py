@@ -7,7 +7,9 @@ import asyncio
 import structlog
 from aiohttp import web
 
-from gateway.answer import Answer, EventStream
+from gateway.answer import Answer
+from gateway.drain import Drain
+from gateway.endpoints.reply import Reply
 from gateway.errors import (
     BodyTooLarge,
     ClientDisconnected,
@@ -18,42 +20,66 @@ from gateway.errors import (
 )
 from gateway.exchange import Exchange
 from gateway.pipeline import Pipeline
-from gateway.wire.errors import error_event
 from gateway.wire.request import Endpoint
-
-_log = structlog.get_logger("gateway.request")
 
 BODY_PATIENCE_S = 30.0
 """A body may take as long as it likes, but not pause for longer than this."""
+
+_log = structlog.get_logger("gateway.request")
 
 
 class Inference:
     """Sends each request of one endpoint through the hops."""
 
-    def __init__(self, endpoint: Endpoint, pipeline: Pipeline) -> None:
+    def __init__(self, endpoint: Endpoint, pipeline: Pipeline, drain: Drain) -> None:
         self._endpoint = endpoint
         self._pipeline = pipeline
+        self._drain = drain
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """`POST` to the endpoint."""
+
         async def receive(limit: int) -> bytes:
             return await _receive(request, limit)
 
-        def why_cancelled() -> ClientDisconnected | Draining:
-            return _why_it_ended(request)
+        ex = Exchange(self._endpoint, request.headers, receive, why_cancelled=self._why_cancelled)
+        reply = Reply(request)
+        try:
+            with self._drain.running():
+                await self._exchange(ex, reply)
+        finally:
+            ex.end()
+        assert reply.response is not None
+        return reply.response
 
-        ex = Exchange(self._endpoint, request.headers, receive, why_cancelled=why_cancelled)
+    async def _exchange(self, ex: Exchange, reply: Reply) -> None:
         answer: Answer | None = None
         try:
             answer = await self._pipeline.run(ex)
-            return await _send(request, ex, answer)
-        except (asyncio.CancelledError, ConnectionError):
-            ex.error = why_cancelled()
+            await reply.send(answer)
+        except ConnectionError:
+            ex.error = ClientDisconnected("The client left before the answer was complete.")
             raise
+        except asyncio.CancelledError:
+            ex.error = self._why_cancelled()
+            if not self._drain.expired:
+                raise
+            # It was we who cancelled, and the client still listens.
+            await reply.fail(ex.error)
+        except Exception as error:
+            # The head of a stream is out, so the status can no longer tell: its last event will.
+            ex.error = error
+            if not isinstance(error, GatewayError):
+                _log.error("request_failed", request_id=ex.id, exc_info=error)
+            await reply.fail(error)
         finally:
             if answer is not None:
                 answer.close(ex.error or ClientDisconnected())
-            ex.end()
+
+    def _why_cancelled(self) -> GatewayError:
+        if self._drain.expired:
+            return Draining("The gateway is shutting down.")
+        return ClientDisconnected("The client left before the answer was complete.")
 
 
 async def _receive(request: web.Request, limit: int) -> bytes:
@@ -77,38 +103,3 @@ async def _receive(request: web.Request, limit: int) -> bytes:
         if size > limit:
             raise BodyTooLarge(limit)
         parts.append(part)
-
-
-async def _send(request: web.Request, ex: Exchange, answer: Answer) -> web.StreamResponse:
-    if not isinstance(answer.body, EventStream):
-        whole = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
-        await whole.prepare(request)
-        await whole.write_eof()
-        return whole
-    # Proxies such as nginx would otherwise collect the events before they pass them on.
-    headers = {**answer.headers, "cache-control": "no-cache", "x-accel-buffering": "no"}
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
-    await _write_events(response, ex, answer.body)
-    await response.write_eof()
-    return response
-
-
-async def _write_events(response: web.StreamResponse, ex: Exchange, stream: EventStream) -> None:
-    try:
-        async for events in stream:
-            await response.write(b"".join([event.raw for event in events]))
-    except ConnectionError:
-        raise
-    except Exception as error:
-        # The head is out, so the status can no longer tell: the client's last event is an error object.
-        ex.error = error
-        if not isinstance(error, GatewayError):
-            _log.error("request_failed", request_id=ex.id, exc_info=error)
-        await response.write(error_event(error).raw)
-
-
-def _why_it_ended(request: web.Request) -> ClientDisconnected | Draining:
-    if request.transport is None or request.transport.is_closing():
-        return ClientDisconnected("The client left before the answer was complete.")
-    return Draining("The gateway is shutting down.")

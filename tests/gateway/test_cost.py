@@ -27,5 +27,7 @@ def test_every_token_is_charged_once(price: Price, usd: float) -> None:
 
 
 def test_details_that_contradict_the_total_charge_nothing_twice() -> None:
-    odd = Usage(prompt_tokens=10, prompt_tokens_details=PromptDetails(cached_tokens=50, cache_write_tokens=50))
+    odd = Usage(
+        prompt_tokens=10, prompt_tokens_details=PromptDetails(cached_tokens=50, cache_write_tokens=50)
+    )
     assert cost_usd(odd, Price(input=1.0, cache_read=1.0, cache_write=1.0)) == pytest.approx(10 / 1e6)

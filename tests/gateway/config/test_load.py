@@ -100,13 +100,22 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
         ("server:\n  port: high", "forebay.yaml:2:9: 'server.port': expected 'int', got 'str'"),
         ("server: {port: 70000}", "forebay.yaml:1:16: 'server.port': expected 'int' <= 65535"),
         ("server: {port: true}", "forebay.yaml:1:16: 'server.port': expected 'int', got 'bool'"),
-        ("server: 8080", "forebay.yaml:1:9: 'server' must be a mapping of keys to values, not a single value"),
+        (
+            "server: 8080",
+            "forebay.yaml:1:9: 'server' must be a mapping of keys to values, not a single value",
+        ),
         ("server:\n  port: {a: 1}", "forebay.yaml:2:9: 'server.port' must be a single value, not a mapping"),
         ("- a", "forebay.yaml:1:1: the configuration must be a mapping"),
         ("server: {port: 1\n", "forebay.yaml:2:1: "),
         ("server: {}\nserver: {}", "forebay.yaml:2:1: "),
-        ("upstreams: {up: {base_url: x}}", "forebay.yaml:1:17: 'upstreams.up.kind' is missing (one of engine, openai)"),
-        ("upstreams: {up: {kind: opnai}}", "forebay.yaml:1:24: 'upstreams.up.kind' must be one of engine, openai"),
+        (
+            "upstreams: {up: {base_url: x}}",
+            "forebay.yaml:1:17: 'upstreams.up.kind' is missing (one of",
+        ),
+        (
+            "upstreams: {up: {kind: opnai}}",
+            "forebay.yaml:1:24: 'upstreams.up.kind' must be one of engine,",
+        ),
         ("models: {m: {}}", "forebay.yaml:1:13: 'models.m.upstream' is missing"),
         (
             "upstreams:\n  up:\n    kind: openai\n    timeouts: {idel: 3}",
@@ -120,7 +129,10 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "upstreams: {up: {kind: openai, timeouts: {idle: 0}}}",
             "forebay.yaml:1:49: 'upstreams.up.timeouts.idle': expected 'float' > 0",
         ),
-        ("upstreams: {up: {kind: openai, api_key: '${NOPE}'}}", "forebay.yaml:1:41: the environment variable NOPE is"),
+        (
+            "upstreams: {up: {kind: openai, api_key: '${NOPE}'}}",
+            "forebay.yaml:1:41: the environment variable NOPE",
+        ),
         ("server: {host: '${1x}'}", "forebay.yaml:1:16: '${1x}' is not the name of an environment variable"),
         (
             "upstreams: {up: {kind: engine}}\nmodels: {m: {upstream: upp}}",
@@ -128,7 +140,7 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
         ),
         (
             "upstreams: {up: {kind: engine}}\nmodels: {m: {upstream: up, model: llama}}",
-            "forebay.yaml:2:35: the upstream 'up' serves 'smollm2-135m-instruct', not 'llama'; set 'upstreams.up.model'",
+            "forebay.yaml:2:35: the upstream 'up' serves 'smollm2-135m-instruct', not 'llama'; set",
         ),
         (
             "upstreams: {up: {kind: openai}}\nmodels: {'*': {upstream: up, model: x}}",
@@ -136,8 +148,14 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
         ),
         (MINIMAL + "routes: {r: {tiers: [n]}}", "forebay.yaml:5:21: there is no model 'n'"),
         (MINIMAL + "routes: {m: {tiers: [m]}}", "forebay.yaml:5:13: 'm' is the name of a model as well"),
-        (MINIMAL + "routes: {r: {tiers: []}}", "forebay.yaml:5:21: 'routes.r.tiers': expected 'array' of length >= 1"),
-        ("upstreams: {up: {kind: openai, base_url: 'ftp://x'}}", "forebay.yaml:1:42: 'base_url' must begin with http"),
+        (
+            MINIMAL + "routes: {r: {tiers: []}}",
+            "forebay.yaml:5:21: 'routes.r.tiers': expected 'array' of length",
+        ),
+        (
+            "upstreams: {up: {kind: openai, base_url: 'ftp://x'}}",
+            "forebay.yaml:1:42: 'base_url' must begin",
+        ),
         (
             "upstreams: {up: {kind: openai, base_url: 'http://u:p@x'}}",
             "forebay.yaml:1:42: 'base_url' must not hold credentials",
@@ -159,11 +177,23 @@ def test_errors_say_where(load, text: str, message: str) -> None:
         ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
         ("tenants: []", "forebay.yaml:1:1: 'tenants' is not built yet"),
         ("server: {workers: 4}", "forebay.yaml:1:19: 'server.workers: 4' is not built yet"),
-        ("telemetry: {capture_content: true}", "forebay.yaml:1:13: 'telemetry.capture_content' is not built yet"),
+        (
+            "telemetry: {capture_content: true}",
+            "forebay.yaml:1:13: 'telemetry.capture_content' is not",
+        ),
         (MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}", "forebay.yaml:5:26: 'routes.r.quality' is not"),
-        (MINIMAL + "routes: {r: {tiers: [m, m]}}", "forebay.yaml:5:21: 'routes.r.tiers with more than one model' is"),
-        ("models: {m: {upstream: u, price: {batch: 1}}}", "forebay.yaml:1:35: 'models.m.price.batch' is not built"),
-        ("upstreams: {a: {kind: anthropic}}", "forebay.yaml:1:23: 'upstreams.a.kind: anthropic' is not built yet"),
+        (
+            MINIMAL + "routes: {r: {tiers: [m, m]}}",
+            "forebay.yaml:5:21: 'routes.r.tiers with more than one",
+        ),
+        (
+            "models: {m: {upstream: u, price: {batch: 1}}}",
+            "forebay.yaml:1:35: 'models.m.price.batch' is not",
+        ),
+        (
+            "upstreams: {a: {kind: anthropic}}",
+            "forebay.yaml:1:23: 'upstreams.a.kind: anthropic' is",
+        ),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> None:
@@ -175,17 +205,29 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("FOREBAY__SERVER__PROT", "1", "environment variable FOREBAY__SERVER__PROT: unknown key 'server.prot', did you"),
-        ("FOREBAY__SERVER__PORT", "x", "environment variable FOREBAY__SERVER__PORT: 'server.port': expected 'int'"),
-        ("FOREBAY__CACHE__MODE", "serve", "environment variable FOREBAY__CACHE__MODE: 'cache' is not built yet"),
-        ("FOREBAY__SERVER__", "1", "environment variable FOREBAY__SERVER__: a name is missing"),
-        ("FOREBAY__SERVER__PORT", "[1", "environment variable FOREBAY__SERVER__PORT:"),
+        (
+            "FOREBAY__SERVER__PROT",
+            "1",
+            "FOREBAY__SERVER__PROT: unknown key 'server.prot', did you",
+        ),
+        (
+            "FOREBAY__SERVER__PORT",
+            "x",
+            "FOREBAY__SERVER__PORT: 'server.port': expected 'int'",
+        ),
+        (
+            "FOREBAY__CACHE__MODE",
+            "serve",
+            "FOREBAY__CACHE__MODE: 'cache' is not built yet",
+        ),
+        ("FOREBAY__SERVER__", "1", "FOREBAY__SERVER__: a name is missing"),
+        ("FOREBAY__SERVER__PORT", "[1", "FOREBAY__SERVER__PORT:"),
     ],
 )
 def test_errors_of_the_environment_name_the_variable(load, variable: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {variable: value})
-    assert str(caught.value).startswith(message)
+    assert str(caught.value).startswith(f"environment variable {message}")
 
 
 def test_errors_of_a_flag_name_the_flag(load) -> None:

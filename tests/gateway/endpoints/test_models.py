@@ -5,7 +5,8 @@ from aiohttp import web
 from tests.gateway.support.running import RunningGateway
 from tests.gateway.support.upstream import ScriptedUpstream, json_reply
 
-LIST = b'{"object":"list","data":[{"id":"gpt-x","created":7,"owned_by":"acme","object":"model","x":1},{"id":"m"}]}'
+GPT = b'{"id":"gpt-x","created":7,"owned_by":"acme","object":"model","x":1}'
+LIST = b'{"object":"list","data":[' + GPT + b',{"id":"m"}]}'
 
 
 async def ids(gateway: RunningGateway) -> list[str]:

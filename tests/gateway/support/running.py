@@ -34,7 +34,9 @@ class RunningGateway:
         """POST a body; a dict is encoded, underscores in header names stand for hyphens."""
         data = body if isinstance(body, bytes) else orjson.dumps(body if body is not None else chat())
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.http.post(self.url + path, data=data, headers={"content-type": "application/json", **named})
+        return self.http.post(
+            self.url + path, data=data, headers={"content-type": "application/json", **named}
+        )
 
     def get(self, path: str, **options: Any) -> Any:
         """GET a path."""

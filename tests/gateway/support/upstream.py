@@ -1,4 +1,4 @@
-"""Upstream doubles on real sockets: one that speaks OpenAI's protocol by script, one that speaks any bytes."""
+"""Upstream doubles on real sockets: one that speaks OpenAI by script, one that speaks any bytes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def json_reply(body: bytes, status: int = 200, **headers: str) -> Reply:
         return web.Response(
             status=status,
             body=body,
-            headers={"content-type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}},
+            headers={
+                "content-type": "application/json",
+                **{k.replace("_", "-"): v for k, v in headers.items()},
+            },
         )
 
     return reply

@@ -72,7 +72,9 @@ async def test_nobody_accepts(tmp_path: Path) -> None:
             waiting.append(other)
         try:
             timeouts = "connect: 0.1, first_byte: 20, idle: 20"
-            async with running_gateway(one_model(f"http://127.0.0.1:{port}/v1", timeouts), tmp_path) as gateway:
+            async with running_gateway(
+                one_model(f"http://127.0.0.1:{port}/v1", timeouts), tmp_path
+            ) as gateway:
                 status, error = await outcome(gateway)
         finally:
             for other in waiting:
@@ -111,7 +113,9 @@ async def test_closed_unanswered(tmp_path: Path) -> None:
     assert (status, error["code"]) == (502, "upstream_unreachable")
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 banana\r\n\r\n", b"\x16\x03\x01\x00\n\n"])
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 banana\r\n\r\n", b"\x16\x03\x01\x00\n\n"]
+)
 async def test_not_http(tmp_path: Path, answer: bytes) -> None:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -123,13 +127,17 @@ async def test_not_http(tmp_path: Path, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>hello</html>", b"[1]", b'"text"', b'{"half":', b"\xff\xfe"])
-async def test_a_200_that_is_no_json_object(gateway: RunningGateway, upstream: ScriptedUpstream, body: bytes) -> None:
+async def test_a_200_that_is_no_json_object(
+    gateway: RunningGateway, upstream: ScriptedUpstream, body: bytes
+) -> None:
     upstream.reply = json_reply(body)
     status, error = await outcome(gateway)
     assert (status, error["code"]) == (502, "upstream_invalid_response")
 
 
-async def test_an_openai_error_passes_with_its_status(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+async def test_an_openai_error_passes_with_its_status(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
     body = b'{ "error": {"message": "Too long.", "code": "context_length_exceeded", "extra": 1} }'
     for status in (400, 403, 404, 422, 429, 500, 503):
         upstream.reply = json_reply(body, status)
@@ -240,7 +248,9 @@ async def test_a_stream_that_begins_with_garbage_is_an_error_answer(
     assert (status, error["code"]) == (502, "upstream_invalid_response")
 
 
-async def test_garbage_later_on_is_an_error_event(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+async def test_garbage_later_on_is_an_error_event(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
     async def garbage(request: web.Request, body: bytes) -> web.StreamResponse:
         response = await begin_stream(request)
         await response.write(EVENTS[0])

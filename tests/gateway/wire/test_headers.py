@@ -15,7 +15,13 @@ def test_only_listed_headers_pass() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["x-forebay-cache-ttl", "X-Forebay-Cache-Threshold", "x-forebay-route", "x-forebay-compress", "x-forebay-session"],
+    [
+        "x-forebay-cache-ttl",
+        "X-Forebay-Cache-Threshold",
+        "x-forebay-route",
+        "x-forebay-compress",
+        "x-forebay-session",
+    ],
 )
 def test_headers_that_are_not_built_are_refused_by_name(name: str) -> None:
     with pytest.raises(NotBuilt, match=name.lower()):
@@ -23,7 +29,7 @@ def test_headers_that_are_not_built_are_refused_by_name(name: str) -> None:
 
 
 def test_a_misspelt_header_is_not_ignored() -> None:
-    with pytest.raises(InvalidRequest, match="did you mean 'x-forebay-report'|Did you mean 'x-forebay-report'"):
+    with pytest.raises(InvalidRequest, match="Did you mean 'x-forebay-report'"):
         refuse_unknown({"x-forebay-reprot": "1"})
 
 

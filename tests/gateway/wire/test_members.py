@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from gateway.wire.members import MAX_MEMBERS, DuplicateKey, NotAnObject, members
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=8
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
 )
 objects = st.dictionaries(st.text(), values, max_size=8)
 spaces = st.sampled_from(["", " ", "\n", "\r\n\t "])
