@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Literal  # noqa: F401  # the inherited annotations are evaluated in this module
 
 from cyclopts import Parameter
 
@@ -23,7 +23,7 @@ class EngineFlags(EngineOptions):
     """Name under which the model is served (default: what --model says)."""
 
 
-def engine(flags: Annotated[EngineFlags, Parameter(name="*")] = EngineFlags()) -> None:
+def engine(*, flags: Annotated[EngineFlags, Parameter(name="*")] = EngineFlags()) -> None:
     """Serve one model on this machine, without a gateway, over an OpenAI-compatible HTTP API.
 
     `forebay serve` starts one of these by itself; start one by hand to run it on its own machine or port.
