@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import jinja2
 import jinja2.ext
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -109,9 +110,10 @@ class _Bounded(ImmutableSandboxedEnvironment):
     def counting(self, source: str) -> nodes.Template:
         """Parse `source` and count at the head of every loop and macro body."""
         tree = self.parse(source)
-        for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-            step = nodes.Filter(nodes.Const(None), _STEP_FILTER, [], [], None, None)
-            node.body.insert(0, nodes.ExprStmt(step))
+        for node in tree.find_all(nodes.Node):
+            if isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock):
+                step = nodes.Filter(nodes.Const(None), _STEP_FILTER, [], [], None, None)
+                node.body.insert(0, nodes.ExprStmt(step))
         tree.set_environment(self)
         return tree
 
@@ -131,7 +133,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}…{% endgeneration %}`, which marks assistant text for training: here only a scope."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - declared by jinja
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -155,7 +157,7 @@ class _Namespace(Namespace):
 
 def _refuse_private(name: str) -> None:
     if name.startswith("_"):
-        raise jinja2.sandbox.SecurityError(f"a namespace cannot hold {name!r}")
+        raise SecurityError(f"a namespace cannot hold {name!r}")
 
 
 def _make_dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:

@@ -50,7 +50,7 @@ def read_config(
     if any(name.startswith("blk.") and name.endswith("attn_output.bias") for name in shapes):
         raise UnsupportedModel(f"{path}: a bias on the attention output is not supported")
 
-    special = {key: metadata.get(f"tokenizer.ggml.{key}") for key in ("bos_token_id", *_END_KEYS)}
+    end_ids = (metadata.get(f"tokenizer.ggml.{key}") for key in _END_KEYS)
     return ModelConfig(
         architecture=architecture,
         vocab_size=embedding[0],
@@ -68,8 +68,8 @@ def read_config(
         qkv_bias="blk.0.attn_q.bias" in shapes,
         qk_norm="blk.0.attn_q_norm.weight" in shapes,
         sliding_window=values.integer("attention.sliding_window", 0) or None,
-        bos_token_id=special["bos_token_id"],
-        eos_token_ids=frozenset(int(special[key]) for key in _END_KEYS if special[key] is not None),
+        bos_token_id=metadata.get("tokenizer.ggml.bos_token_id"),
+        eos_token_ids=frozenset(token_id for token_id in end_ids if isinstance(token_id, int)),
     )
 
 

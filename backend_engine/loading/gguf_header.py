@@ -41,7 +41,7 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where one tensor lies; `shape` is in torch's order, outermost first, `row_bytes` one innermost row's."""
+    """Where one tensor lies; `shape` is in torch's order, and a row is its innermost dimension."""
 
     name: str
     type: GGMLQuantizationType
@@ -117,7 +117,7 @@ def _read_tensor_info(cursor: _Cursor) -> TensorInfo:
     block_values, block_bytes = GGML_QUANT_SIZES[kind]
     if shape[-1] % block_values:
         raise CheckpointError(
-            f"{cursor.path}: tensor {name} of {kind.name} has rows of {shape[-1]}, no multiple of {block_values}"
+            f"{cursor.path}: tensor {name}: rows of {shape[-1]} do not divide into {kind.name}'s {block_values}"
         )
     return TensorInfo(name, kind, shape, cursor.scalar("Q"), shape[-1] // block_values * block_bytes)
 

@@ -88,9 +88,9 @@ def build_model(
     `progress` is called with the layers done and their number. Raises CheckpointError for missing
     tensors or wrong shapes.
     """
-    config = checkpoint.config
     numbers: LinearFormat = Int8Format() if quantization == "int8" else Fp32Format()
-    weights = _Weights(checkpoint)
+    checkpoint = numbers.adapt(checkpoint)
+    config, weights = checkpoint.config, _Weights(checkpoint)
     layers = []
     for index in range(config.num_layers):
         layers.append(_build_layer(weights, index, config, numbers))
@@ -134,7 +134,7 @@ def _build_layer(weights: _Weights, index: int, config: ModelConfig, numbers: Li
         output=numbers.linear(stacked(("self_attn.o_proj", hidden), width=q_rows)),
         mlp_norm=norm("post_attention_layernorm"),
         gate_up=numbers.linear(stacked(("mlp.gate_proj", inner), ("mlp.up_proj", inner), width=hidden)),
-        down=numbers.linear(stacked(("mlp.down_proj", hidden), width=inner)),
+        down=numbers.down_projection(weights.read(f"{prefix}mlp.down_proj.weight", hidden, inner)),
     )
 
 

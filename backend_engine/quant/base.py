@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from backend_engine.loading.checkpoint import Checkpoint
+
 
 class Linear(Protocol):
     """y = x W^T + b in some number format."""
@@ -20,7 +22,11 @@ class Linear(Protocol):
 
 
 class LinearFormat(Protocol):
-    """Makes linear layers."""
+    """Makes a model's linear layers in one number format."""
+
+    def adapt(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint of the same function that suits this format better, or `checkpoint`."""
+        ...
 
     def linear(self, weights: Iterable[torch.Tensor], bias: torch.Tensor | None = None) -> Linear:
         """Return one layer of the fp32 `weights` [out, in] stacked (q, k and v become one matmul).
@@ -29,6 +35,10 @@ class LinearFormat(Protocol):
         """
         ...
 
+    def down_projection(self, weight: torch.Tensor) -> Linear:
+        """Return the layer of `weight` [hidden, inner] behind a gated activation, whose outliers are wild."""
+        ...
+
     def embedding(self, table: torch.Tensor) -> torch.Tensor:
-        """Return the fp32 `table` [vocab, hidden] in the format in which rows are looked up."""
+        """Return the fp32 `table` [vocab, hidden] in the type in which its rows are looked up."""
         ...

@@ -1,8 +1,8 @@
 """Int8 weights and activations with integer accumulation: quick on any CPU, and the same for every batch.
 
 Weights: one scale per output channel; activations: one per token, so that a row with outliers cannot spoil
-its neighbours. Both symmetric, absmax / 127. All sums are exact integers, and what is left is element-wise
-arithmetic, so a row's result is bitwise the same alone, in any batch and on any number of threads.
+its neighbours. Both symmetric, absmax / 127. All sums are exact integers and the rest is element-wise, so a
+row's result is bitwise the same alone, in any batch and on any number of threads.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from collections.abc import Iterable
 
 import torch
 
+from backend_engine.loading.checkpoint import Checkpoint
 from backend_engine.quant.int_matmul import IntMatmul, prepare_int_matmul
+from backend_engine.quant.rotation import hadamard, hadamard_block, rotate_residual_stream
 
 _LEVELS = 127
+_FINE_LEVELS = 1 << 17
+"""Of the grid that values are put on before a Hadamard matrix adds up to 64 of them: exact in fp32."""
 _SMALLEST = 1e-30
 """Stands in for the absmax of a row of zeros, so that nothing is divided by zero."""
+_ROWS_IN_CACHE = 512
+"""Weights are rounded by so many rows: a whole head at once would allocate its size three times."""
 
 
 def quantize_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,7 +33,7 @@ def quantize_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class Int8Linear:
     """A matmul of int8 rows."""
 
-    def __init__(self, matmul: IntMatmul, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, matmul: IntMatmul, scale: torch.Tensor, bias: torch.Tensor | None = None) -> None:
         """`matmul` holds the integer weights; `scale` is fp32 [out_features]."""
         self.in_features, self.out_features = matmul.in_features, len(scale)
         self._matmul = matmul
@@ -40,18 +46,45 @@ class Int8Linear:
         return y if self._bias is None else y.add_(self._bias)
 
 
-class Int8Format:
-    """Rounds weights to int8, and embeddings to fp16.
+class HadamardInt8Linear:
+    """An Int8Linear whose input is first turned by a Hadamard matrix, block by block, to spread outliers.
 
-    An embedding row is the start of the residual stream and is read once per token, so its size costs
-    memory but no time; fp16 keeps it to 0.05 % (int8 would be 0.5 %) at half the memory of fp32.
+    The turn is a matmul whose result must not depend on the batch, so it works on integers that fp32
+    holds exactly: each row is rounded to a grid of 17 bits first, which is far finer than int8.
     """
 
+    def __init__(self, linear: Int8Linear, block: int) -> None:
+        """`linear` holds weights that are turned the same way, divided by `block`."""
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self._linear = linear
+        self._hadamard = hadamard(block)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        scale = x.abs().amax(-1, keepdim=True).clamp_min_(_SMALLEST).div_(_FINE_LEVELS)
+        grid = (x / scale).round_().view(-1, len(self._hadamard))
+        return self._linear((grid @ self._hadamard).view(x.shape)).mul_(scale)
+
+
+class Int8Format:
+    """Rounds weights to int8 in a rotated basis (see `rotation`), and embeddings to fp16.
+
+    An embedding row is the start of the residual stream and is read once per token, so its size costs
+    memory but no time: fp16 keeps it to 0.05 %, where int8 would be off by 0.5 %.
+    """
+
+    def adapt(self, checkpoint: Checkpoint) -> Checkpoint:
+        return rotate_residual_stream(checkpoint)
+
     def linear(self, weights: Iterable[torch.Tensor], bias: torch.Tensor | None = None) -> Int8Linear:
-        parts = [quantize_rows(weight) for weight in weights]
+        parts = [quantize_rows(rows) for weight in weights for rows in weight.split(_ROWS_IN_CACHE)]
         values = torch.cat([part for part, _ in parts])
         scale = torch.cat([scale for _, scale in parts]).squeeze(1)
         return Int8Linear(prepare_int_matmul(values), scale, bias)
+
+    def down_projection(self, weight: torch.Tensor) -> HadamardInt8Linear:
+        block = hadamard_block(weight.shape[1])
+        turned = (weight.view(-1, block) @ hadamard(block)).div_(block).view(weight.shape)
+        return HadamardInt8Linear(self.linear([turned]), block)
 
     def embedding(self, table: torch.Tensor) -> torch.Tensor:
         return table.half()

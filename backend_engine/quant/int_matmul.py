@@ -45,11 +45,11 @@ class Fp32IntMatmul:
 
     def __init__(self, weight: torch.Tensor) -> None:
         self.in_features = weight.shape[1]
-        self._slices = [part.float() for part in weight.split(_EXACT_FP32_TERMS, dim=1)]
+        self._slices = [part.float() for part in torch.split(weight, _EXACT_FP32_TERMS, dim=1)]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(x.shape[0], self._slices[0].shape[0], dtype=torch.int32)
-        for part, weight in zip(x.split(_EXACT_FP32_TERMS, dim=1), self._slices, strict=True):
+        for part, weight in zip(torch.split(x, _EXACT_FP32_TERMS, dim=1), self._slices, strict=True):
             total += F.linear(part.float(), weight).int()
         return total
 

@@ -9,12 +9,12 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from tokenizers.processors import TemplateProcessing
 
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.tokenizer.pieces import byte_level_bytes, sentencepiece_bytes
 from backend_engine.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 from backend_engine.tokenizer.sentencepiece_merges import merges_from_scores
+from backend_engine.tokenizer.surround import surround
 from backend_engine.tokenizer.tokenizer import Tokenizer
 
 _CONTROL, _USER_DEFINED = 3, 4
@@ -48,9 +48,8 @@ def tokenizer_from_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
     ids = {key: _token_id(path, metadata, key, len(tokens)) for key in ("bos_token_id", *_END_KEYS)}
     add_bos = metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")
     add_eos = metadata.get("tokenizer.ggml.add_eos_token", False)
-    _surround(
+    surround(
         backend,
-        tokens,
         before=ids["bos_token_id"] if add_bos else None,
         after=ids["eos_token_id"] if add_eos else None,
     )
@@ -128,19 +127,6 @@ def _add_whole_tokens(backend: tokenizers.Tokenizer, tokens: Sequence[str], type
             plain.append(AddedToken(token, normalized=False, special=False))
     backend.add_special_tokens(special)
     backend.add_tokens(plain)
-
-
-def _surround(
-    backend: tokenizers.Tokenizer, tokens: Sequence[str], *, before: int | None, after: int | None
-) -> None:
-    """Make `add_special` put the tokens `before` and `after` around the text."""
-    used = {f"t{token_id}": token_id for token_id in (before, after) if token_id is not None}
-    if not used:
-        return
-    template = [f"t{before}" if before is not None else "", "$A", f"t{after}" if after is not None else ""]
-    backend.post_processor = TemplateProcessing(
-        single=[part for part in template if part], pair=None, special_tokens=list(used.items())
-    )
 
 
 def _token_id(path: Path, metadata: Mapping[str, Any], key: str, num_tokens: int) -> int | None:
