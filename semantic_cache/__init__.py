@@ -1,1 +1,1 @@
-"""Exact and semantic answer cache. Nothing is built here yet: every request goes to its upstream."""
+"""The answer cache: what may share an answer, what is stored, how it is replayed, and where it is kept."""
