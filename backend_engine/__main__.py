@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
 import signal
 import sys
 from typing import Annotated
@@ -59,6 +60,10 @@ def engine(
 
 
 async def _serve(options: EngineOptions, exit_with_parent: bool) -> int:
+    # torch's threads spin while they wait for one another by default. On cores that are shared with the HTTP
+    # server, the gateway and its clients, a step then waits for whole time slices: 40 ms became 100 to 2,000
+    # on two busy cores. It must be set before torch loads its OpenMP library.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here, where options are known to be right: torch takes seconds.
     from backend_engine.server.process import ServerProcess
 

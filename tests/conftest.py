@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine_process import running_engine
+# As the engine does for itself: before anything loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tests.support.engine_process import running_engine  # noqa: E402
 
 
 @pytest.fixture(scope="session")
