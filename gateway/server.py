@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +34,8 @@ async def listening(gateway: Gateway, host: str, port: int, drain_s: float) -> A
         try:
             await site.start()
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from None
         yield _url(runner, host)
         await site.stop()
         await gateway.drain.finish(drain_s)

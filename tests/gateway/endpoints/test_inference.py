@@ -364,6 +364,17 @@ async def test_a_body_that_can_not_be_decoded_is_the_clients_fault(gateway: Runn
         assert (await response.json())["error"]["type"] == "invalid_request_error"
 
 
+async def test_a_body_that_stops_arriving_is_408(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.endpoints.inference.BODY_PATIENCE_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+    writer.write(head.encode() + b"{")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.transport.abort()
+
+
 async def test_many_requests_share_few_connections(
     gateway: RunningGateway, upstream: ScriptedUpstream
 ) -> None:

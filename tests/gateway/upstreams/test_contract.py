@@ -1,0 +1,128 @@
+"""What every upstream does alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiohttp import web
+
+from backend_engine.launcher import EngineOptions
+from gateway.answer import EventStream
+from gateway.config.schema import EngineUpstream, OpenAIUpstream, Secret, Timeouts
+from gateway.errors import UpstreamUnreachable
+from gateway.upstreams.base import State, Upstream, UpstreamRequest
+from gateway.upstreams.engine import Engine
+from gateway.upstreams.openai import OpenAI
+from tests.gateway.support.engine import FakeLauncher
+from tests.gateway.support.upstream import (
+    DONE,
+    EVENTS,
+    ScriptedUpstream,
+    begin_stream,
+    completion,
+    json_reply,
+    stream_reply,
+)
+
+TIMEOUTS = Timeouts(connect=1, first_byte=20, idle=20)
+
+
+def openai(server: ScriptedUpstream) -> Upstream:
+    # The slash at the end is what people write.
+    config = OpenAIUpstream(base_url=server.base_url + "/", api_key=Secret("sk-key"), timeouts=TIMEOUTS)
+    return OpenAI("up", config)
+
+
+def engine(server: ScriptedUpstream) -> Upstream:
+    launcher = FakeLauncher(server.url)
+    launcher.may_start.set()
+    options = EngineOptions(model="/tiny.gguf", model_name="tiny")
+    return Engine("up", EngineUpstream(timeouts=TIMEOUTS), options, launch=launcher)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=[openai, engine])
+async def running(request: pytest.FixtureRequest, upstream: ScriptedUpstream) -> AsyncIterator[Upstream]:
+    make: Callable[[ScriptedUpstream], Upstream] = request.param
+    made = make(upstream)
+    await made.start()
+    yield made
+    await made.close()
+
+
+def request(stream: bool = False, **headers: str) -> UpstreamRequest:
+    body = b'{"model":"m","stream":true}' if stream else b'{"model":"m"}'
+    return UpstreamRequest("/chat/completions", body, stream, "default", headers)
+
+
+async def test_a_whole_answer(running: Upstream, upstream: ScriptedUpstream) -> None:
+    answer = await running.send(request(traceparent="00-1-2-01"))
+    assert (answer.status, answer.body) == (200, completion())
+    received = upstream.received[0]
+    assert (received.path, received.body) == ("/v1/chat/completions", b'{"model":"m"}')
+    assert received.headers["traceparent"] == "00-1-2-01"
+
+
+async def test_a_stream(running: Upstream, upstream: ScriptedUpstream) -> None:
+    upstream.reply = stream_reply()
+    answer = await running.send(request(stream=True))
+    assert isinstance(answer.body, EventStream)
+    events = [event.raw async for batch in answer.body for event in batch]
+    assert b"".join(events) == b"".join(EVENTS) + DONE
+    assert upstream.received[0].headers["accept"] == "text/event-stream"
+
+
+async def test_an_error(running: Upstream, upstream: ScriptedUpstream) -> None:
+    upstream.reply = json_reply(b'{"error":{"message":"No."}}', 429)
+    answer = await running.send(request())
+    assert (answer.status, answer.body) == (429, b'{"error":{"message":"No."}}')
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_cancelling_frees_the_connection(
+    running: Upstream, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    async def stall(request: web.Request, body: bytes) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    upstream.reply = stall
+    sending = asyncio.create_task(running.send(request(stream=stream)))
+    await upstream.arrived.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await upstream.left.wait()
+
+
+async def test_closing_a_stream_frees_the_connection(running: Upstream, upstream: ScriptedUpstream) -> None:
+    async def endless(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = await begin_stream(request)
+        while True:
+            await response.write(EVENTS[1])
+
+    upstream.reply = endless
+    answer = await running.send(request(stream=True))
+    answer.close(None)
+    await upstream.left.wait()
+
+
+async def test_it_is_ready_once_it_answers(running: Upstream) -> None:
+    await running.send(request())
+    assert running.state is State.READY
+
+
+async def test_it_lists_models(running: Upstream, upstream: ScriptedUpstream) -> None:
+    upstream.models = json_reply(b'{"object":"list","data":[{"id":"tiny"}]}')
+    assert [card.id for card in await running.models()] == ["tiny"]
+
+
+async def test_closed_it_sends_nothing(upstream: ScriptedUpstream) -> None:
+    made = openai(upstream)
+    await made.start()
+    await made.close()
+    await made.close()
+    with pytest.raises(UpstreamUnreachable):
+        await made.send(request())
+    assert upstream.received == []
