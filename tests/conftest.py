@@ -11,7 +11,7 @@ import pytest
 # As the engine does for itself: before anything loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tests.support.engine_process import running_engine  # noqa: E402
+from tests.support.engine_process import running_engine
 
 
 @pytest.fixture(scope="session")
