@@ -117,7 +117,7 @@ def _read_tensor_info(cursor: _Cursor) -> TensorInfo:
     block_values, block_bytes = GGML_QUANT_SIZES[kind]
     if shape[-1] % block_values:
         raise CheckpointError(
-            f"{cursor.path}: tensor {name}: rows of {shape[-1]} do not divide into {kind.name}'s {block_values}"
+            f"{cursor.path}: tensor {name}: rows of {shape[-1]} are no whole {kind.name} blocks"
         )
     return TensorInfo(name, kind, shape, cursor.scalar("Q"), shape[-1] // block_values * block_bytes)
 

@@ -76,7 +76,7 @@ class Int8Format:
         return rotate_residual_stream(checkpoint)
 
     def linear(self, weights: Iterable[torch.Tensor], bias: torch.Tensor | None = None) -> Int8Linear:
-        parts = [quantize_rows(rows) for weight in weights for rows in weight.split(_ROWS_IN_CACHE)]
+        parts = [quantize_rows(rows) for weight in weights for rows in torch.split(weight, _ROWS_IN_CACHE)]
         values = torch.cat([part for part, _ in parts])
         scale = torch.cat([scale for _, scale in parts]).squeeze(1)
         return Int8Linear(prepare_int_matmul(values), scale, bias)

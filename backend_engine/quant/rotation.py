@@ -56,7 +56,9 @@ class Rotation:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Rotate the rows of `x` [rows, size]."""
         out = torch.empty_like(x)
-        for part, rotated in zip(x.split(_ROWS_IN_CACHE), out.split(_ROWS_IN_CACHE), strict=True):
+        for part, rotated in zip(
+            torch.split(x, _ROWS_IN_CACHE), torch.split(out, _ROWS_IN_CACHE), strict=True
+        ):
             blocks = part.view(len(part), len(self._across), len(self._within))
             rotated.copy_((self._across @ (blocks @ self._within)).view(part.shape))
         return out

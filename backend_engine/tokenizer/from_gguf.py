@@ -17,7 +17,8 @@ from backend_engine.tokenizer.sentencepiece_merges import merges_from_scores
 from backend_engine.tokenizer.surround import surround
 from backend_engine.tokenizer.tokenizer import Tokenizer
 
-_CONTROL, _USER_DEFINED = 3, 4
+_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
+_NAMED_KEYS = ("bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id")
 _END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
@@ -44,8 +45,9 @@ def tokenizer_from_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
         raise
     except Exception as error:  # `tokenizers` raises plain Exception for vocabularies it cannot use
         raise CheckpointError(f"{path}: the tokenizer cannot be built: {error}") from error
-    _add_whole_tokens(backend, tokens, metadata.get("tokenizer.ggml.token_type") or ())
-    ids = {key: _token_id(path, metadata, key, len(tokens)) for key in ("bos_token_id", *_END_KEYS)}
+    ids = {key: _token_id(path, metadata, key, len(tokens)) for key in (*_NAMED_KEYS, *_END_KEYS)}
+    named = [token_id for key in _NAMED_KEYS if (token_id := ids[key]) is not None]
+    _add_whole_tokens(backend, tokens, _types(metadata), named)
     add_bos = metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")
     add_eos = metadata.get("tokenizer.ggml.add_eos_token", False)
     surround(
@@ -78,7 +80,10 @@ def _sentencepiece(path: Path, metadata: Mapping[str, Any], tokens: list[str]) -
         scores = metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, list) or len(scores) != len(tokens):
             raise CheckpointError(f"{path}: tokenizer.ggml.scores does not match the {len(tokens)} tokens")
-        merges = merges_from_scores(vocab, scores)
+        no_text = {
+            index for index, kind in enumerate(_types(metadata)) if kind in (_UNKNOWN, _CONTROL, _BYTE)
+        }
+        merges = merges_from_scores(vocab, scores, no_text)
     unknown = _token_id(path, metadata, "unknown_token_id", len(tokens))
     backend = tokenizers.Tokenizer(
         BPE(
@@ -117,16 +122,19 @@ def _merges(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]] | 
     return merges
 
 
-def _add_whole_tokens(backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
-    """Keep control and user-defined tokens in one piece; only control tokens are special."""
-    special, plain = [], []
-    for token, kind in zip(tokens, types, strict=False):
-        if kind == _CONTROL:
-            special.append(AddedToken(token, normalized=False, special=True))
-        elif kind == _USER_DEFINED:
-            plain.append(AddedToken(token, normalized=False, special=False))
-    backend.add_special_tokens(special)
-    backend.add_tokens(plain)
+def _types(metadata: Mapping[str, Any]) -> Sequence[int]:
+    return metadata.get("tokenizer.ggml.token_type") or ()
+
+
+def _add_whole_tokens(
+    backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int], named: Sequence[int]
+) -> None:
+    """Keep control and user-defined tokens in one piece; control tokens and `named` ones are special."""
+    control = {index for index, kind in enumerate(types[: len(tokens)]) if kind == _CONTROL}
+    special = [tokens[index] for index in sorted(control.union(named))]
+    plain = [token for token, kind in zip(tokens, types, strict=False) if kind == _USER_DEFINED]
+    backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in plain])
 
 
 def _token_id(path: Path, metadata: Mapping[str, Any], key: str, num_tokens: int) -> int | None:

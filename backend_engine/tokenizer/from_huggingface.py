@@ -11,16 +11,16 @@ import tokenizers
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.loading.json_file import read_json_object
 from backend_engine.tokenizer.pieces import PieceBytes, byte_level_bytes, sentencepiece_bytes
-from backend_engine.tokenizer.surround import surround
 from backend_engine.tokenizer.tokenizer import Tokenizer
 
 
 def tokenizer_from_directory(directory: Path) -> Tokenizer:
     """Build the tokenizer in `directory`.
 
-    `add_bos_token` and `add_eos_token`, where they are set, take the place of tokenizer.json's own
-    post-processing, as in `transformers`. Raises CheckpointError for files that are missing or
-    unreadable, UnsupportedModel for a decoder that is neither byte-level nor SentencePiece's.
+    What `add_special` adds is what tokenizer.json says; `add_bos_token` and `add_eos_token` of
+    tokenizer_config.json have no effect beside it, as in `transformers`. Raises CheckpointError for files
+    that are missing or unreadable, UnsupportedModel for a decoder that is neither byte-level nor
+    SentencePiece's.
     """
     path = directory / "tokenizer.json"
     if not path.exists():
@@ -38,9 +38,6 @@ def tokenizer_from_directory(directory: Path) -> Tokenizer:
         return None if content is None else backend.token_to_id(content)
 
     bos, eos = named("bos_token"), named("eos_token")
-    if "add_bos_token" in settings or "add_eos_token" in settings:
-        before = bos if settings.get("add_bos_token") else None
-        surround(backend, before=before, after=eos if settings.get("add_eos_token") else None)
     return Tokenizer(
         backend,
         _piece_bytes(path, backend),

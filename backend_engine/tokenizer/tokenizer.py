@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 
 import tokenizers
 
 from backend_engine.tokenizer.pieces import PieceBytes
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer:
@@ -49,11 +52,8 @@ class Tokenizer:
         Lone surrogates, which no UTF-8 text has, become U+FFFD.
         """
         backend = self._backend if parse_special else self._literal_backend
-        try:
-            return backend.encode(text, add_special_tokens=add_special).ids
-        except UnicodeEncodeError:
-            cleaned = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return backend.encode(cleaned, add_special_tokens=add_special).ids
+        text = _SURROGATE.sub("\ufffd", text)
+        return backend.encode(text, add_special_tokens=add_special).ids
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """Return the text of `ids`; bytes that are not UTF-8 become U+FFFD."""
