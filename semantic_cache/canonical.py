@@ -25,7 +25,7 @@ _LEAST, _GREATEST = 1e-300, 1e300
 
 
 def encode(value: Any) -> bytes:
-    """Return the canonical bytes of a value that `decode` returned. Raises NotCanonical if nested too deep."""
+    """Return the canonical bytes of a value that `decode` returned. Raises NotCanonical."""
     try:
         return _ENCODE(value)
     except RecursionError:
