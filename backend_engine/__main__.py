@@ -20,12 +20,9 @@ import structlog
 import uvloop
 
 from backend_engine.errors import ModelError
-from backend_engine.launcher import EngineOptions
+from backend_engine.launcher import EXIT_BAD_OPTIONS, EXIT_ENGINE_DIED, EXIT_MODEL, EngineOptions
 from telemetry.logs import configure_logs
 
-EXIT_BAD_OPTIONS = 2
-EXIT_MODEL = 3
-EXIT_ENGINE_DIED = 4
 _log = structlog.get_logger("engine")
 
 cli = cyclopts.App(

@@ -67,4 +67,11 @@ class EngineOverloaded(EngineError):
 
 
 class EngineStopped(EngineError):
-    """The engine is shutting down, or its loop has died."""
+    """The engine is shutting down, or its loop or process has ended.
+
+    `status` is the exit status of a process that ended by itself.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

@@ -15,6 +15,11 @@ from backend_engine.errors import EngineStopped
 
 STOP_GRACE_S = 10.0
 
+EXIT_BAD_OPTIONS = 2
+EXIT_MODEL = 3
+"""The model cannot be loaded: starting again would not help."""
+EXIT_ENGINE_DIED = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
@@ -106,7 +111,12 @@ async def launch(options: EngineOptions, *, ready_timeout_s: float = 300.0) -> E
     Raises EngineStopped if the process ends first or is not ready within `ready_timeout_s` seconds.
     """
     process = await asyncio.create_subprocess_exec(
-        *options.argv(), "--exit-with-parent", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *options.argv(),
+        "--exit-with-parent",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # Ctrl-C in a terminal goes to every process of its session: ours decides when the engine stops.
+        start_new_session=True,
     )
     engine = EngineProcess("", process)
     try:
@@ -122,7 +132,8 @@ async def launch(options: EngineOptions, *, ready_timeout_s: float = 300.0) -> E
         await engine.stop(grace_s=1.0)
         raise
     status = await process.wait()
-    raise EngineStopped(f"the engine ended with status {status} before it was ready; its log says why")
+    message = f"the engine ended with status {status} before it was ready; its log says why"
+    raise EngineStopped(message, status=status)
 
 
 async def _events(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, object]]:

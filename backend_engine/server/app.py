@@ -16,7 +16,7 @@ from backend_engine.protocol import SALT_HEADER, UNBUILT_HEADERS, parse_chat, pa
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.errors import describe, error_response
 from backend_engine.server.generation import Generation, Generator
-from backend_engine.server.observe import Observer
+from backend_engine.server.observe import Observer, server_timing
 from backend_engine.server.reply_kinds import ChatReply, CompletionReply, ReplyKind
 from telemetry import names
 from telemetry.context import parse
@@ -111,7 +111,11 @@ class EngineServer:
                 async for _ in deltas:
                     pass
             span.set(names.HTTP_RESPONSE_STATUS_CODE, 200)
-            return web.Response(body=_encode(reply.whole(generation)), content_type="application/json")
+            return web.Response(
+                body=_encode(reply.whole(generation)),
+                content_type="application/json",
+                headers={"server-timing": server_timing(generation.requests)},
+            )
         except (asyncio.CancelledError, ConnectionError):
             span.fail(names.CLIENT_DISCONNECT, "the client left before the answer was complete")
             raise

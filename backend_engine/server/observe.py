@@ -98,3 +98,17 @@ class Observer:
                     end_ns=clock.at(stop or end),
                     attributes={**attributes, **sequence},
                 )
+
+
+def server_timing(requests: Sequence[Request]) -> str:
+    """Return the phases of a finished answer for the Server-Timing header, in milliseconds.
+
+    Of several sequences the longest of each phase counts: they ran beside one another.
+    """
+    timings = [request.timings for request in requests]
+    phases = {
+        names.QUEUE: max(t.scheduled - t.arrived for t in timings),
+        names.PREFILL: max(t.first_token - t.scheduled for t in timings),
+        names.DECODE: max(t.finished - t.first_token for t in timings),
+    }
+    return ", ".join(f"{phase};dur={seconds * 1000:.3f}" for phase, seconds in phases.items())

@@ -44,6 +44,7 @@ class Settle:
             answer = error_answer(error)
         ex.status = answer.status
         answer.headers.update(_headers(ex, answer))
+        answer.headers.update(ex.reply_headers)
         if isinstance(answer.body, EventStream):
             answer.body.tap(_StreamEnd(ex))
         else:
@@ -53,7 +54,10 @@ class Settle:
     def _settle(self, ex: Exchange) -> None:
         self._metrics.in_flight.dec()
         record = settle(ex)
-        self._settled.add(record)
+        if ex.tenant:
+            # Nobody could ask for the record of a request without a tenant, and strangers must not displace
+            # the others.
+            self._settled.add(record)
         self._count(ex, record)
         log = request_log(_log, ex.id, ex.span.context)
         level = log.warning if ex.failure() else log.info
@@ -126,12 +130,14 @@ def _report(ex: Exchange) -> Event:
 
 def _headers(ex: Exchange, answer: Answer) -> dict[str, str]:
     timings = timings_of(ex)
+    ours = f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}"
     sent = {
         headers.REQUEST_ID: ex.id,
         # Where OpenAI's SDKs look for the id that they show in errors.
         "x-request-id": ex.id,
         headers.ATTEMPTS: str(len(ex.calls)),
-        "server-timing": f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}",
+        # The engine's own phases come first: they are part of what the upstream took.
+        "server-timing": f"{theirs}, {ours}" if (theirs := answer.headers.get("server-timing")) else ours,
     }
     if ex.route is not None:
         sent[headers.ROUTE] = headers.printable(ex.route.label)

@@ -18,7 +18,7 @@ REPORT = "x-forebay-report"
 # Credentials, cookies, addresses and everything unknown end here: an upstream learns what it needs.
 _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
-_TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "x-should-retry")
+_TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
 _BUILT = (REPORT,)
 _NOT_BUILT = (

@@ -100,7 +100,8 @@ def test_a_settled_request_can_be_looked_up(gateway: GatewayProcess) -> None:
     with urllib.request.urlopen(request) as response:
         headers = response.headers
         usage = json.load(response)["usage"]
-    assert "upstream" in headers["server-timing"]
+    timed = [part.strip().partition(";")[0] for part in headers["server-timing"].split(",")]
+    assert timed == ["queue", "prefill", "decode", "upstream", "overhead"]
     with urllib.request.urlopen(
         f"{gateway.url}/forebay/requests/{headers['x-forebay-request-id']}"
     ) as response:
