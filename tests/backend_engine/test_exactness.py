@@ -144,6 +144,17 @@ def aborted_neighbours(
 CONDITIONS = [alone, small_chunks, few_at_a_time, prefix_hits, preemption, aborted_neighbours]
 
 
+_base: dict[tuple[int, int], list[list[int]]] = {}
+
+
+def base_outputs(loaded: LoadedModel, path: Path, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+    """Return what all prompts together give in one batch; computed once, it is what conditions are held to."""
+    key = (len(prompts), tokens)
+    if key not in _base:
+        _base[key] = generate(make_engine(loaded, path), prompts, max_tokens=tokens)
+    return _base[key]
+
+
 def check_condition(
     condition: Condition,
     fp32: LoadedModel,
@@ -154,7 +165,7 @@ def check_condition(
     tokens: int,
     seed: int,
 ) -> None:
-    base = generate(make_engine(fp32, path), prompts, max_tokens=tokens)
+    base = base_outputs(fp32, path, prompts, tokens)
     outputs = condition(fp32, path, prompts, tokens, random.Random(seed))
     reference.ties = 0
     for prompt, ours, other in zip(prompts, base, outputs, strict=True):
@@ -187,7 +198,7 @@ def test_a_few_prompts_under_each_condition(
 def test_all_prompts_equal_transformers(
     fp32: LoadedModel, smollm2_path: Path, prompts: list[list[int]], reference: Reference
 ) -> None:
-    outputs = generate(make_engine(fp32, smollm2_path), prompts, max_tokens=64)
+    outputs = base_outputs(fp32, smollm2_path, prompts, 64)
     for prompt, output in zip(prompts, outputs, strict=True):
         reference.check(prompt, output)
     print(f"{len(prompts)} prompts x 64 tokens: {reference.ties} ties")
