@@ -40,6 +40,10 @@ class Broadcast(Generic[T]):
             self._error = error
             self._wake()
 
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
     async def read(self) -> AsyncIterator[T]:
         """Yield all items, old and new, until the end."""
         position = 0
@@ -120,6 +124,9 @@ class SingleFlight(Generic[K, P, H, T]):
         if passenger not in flight.passengers:
             return
         del flight.passengers[passenger]
+        if flight.body.ended:
+            # The call is over, and whoever led it then answers for it.
+            return
         if not flight.passengers:
             self.land(key, flight)
             if flight.task is not None:

@@ -148,7 +148,7 @@ _base: dict[tuple[int, int], list[list[int]]] = {}
 
 
 def base_outputs(loaded: LoadedModel, path: Path, prompts: list[list[int]], tokens: int) -> list[list[int]]:
-    """Return what all prompts together give in one batch; computed once, it is what conditions are held to."""
+    """Return what all prompts give in one batch: computed once, and what all conditions are held to."""
     key = (len(prompts), tokens)
     if key not in _base:
         _base[key] = generate(make_engine(loaded, path), prompts, max_tokens=tokens)

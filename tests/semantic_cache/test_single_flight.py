@@ -107,6 +107,19 @@ async def test_the_last_to_leave_cancels_the_call() -> None:
     assert upstream.cancelled
 
 
+async def test_leaving_a_finished_call_makes_no_heirs() -> None:
+    flights, heirs = new_flights()
+    upstream = Upstream(flights)
+    flight = flights.board(KEY, "leader", upstream.start)
+    flights.board(KEY, "follower", upstream.start)
+    upstream.send(None)
+    assert await all_items(flight) == []
+    for name in ("leader", "follower"):
+        flights.leave(KEY, flight, name)
+    assert heirs == []
+    assert flight.leader == "leader"
+
+
 async def test_a_failure_lands_the_flight_before_anybody_hears_of_it() -> None:
     flights, _ = new_flights()
     upstream = Upstream(flights, error=ValueError("no"))
@@ -126,11 +139,10 @@ async def test_an_error_in_the_middle_comes_after_what_was_sent() -> None:
     broadcast: Broadcast[int] = Broadcast()
     broadcast.put(1)
     broadcast.end(ValueError("cut"))
-    seen = []
+    items = broadcast.read()
+    assert await anext(items) == 1
     with pytest.raises(ValueError, match="cut"):
-        async for item in broadcast.read():
-            seen.append(item)
-    assert seen == [1]
+        await anext(items)
 
 
 @given(st.lists(st.sampled_from(["put", "reader", "tick"]), max_size=30))
