@@ -10,6 +10,16 @@ import torch
 from backend_engine.errors import UnsupportedModel
 from backend_engine.model_config import ModelConfig
 
+_MOST_POSITIONS = 1 << 22
+"""Bounds the tables; a wider window is a damaged file or a model that needs another method."""
+
+
+def check_rope(config: ModelConfig) -> None:
+    """Raise UnsupportedModel if `config` asks for scaling or a window that is not built."""
+    if config.max_context > _MOST_POSITIONS:
+        raise UnsupportedModel(f"a context window of {config.max_context} tokens is not supported")
+    inverse_frequencies(config)
+
 
 class RotaryEmbedding:
     """Tables for every position up to the model's window.
@@ -19,17 +29,18 @@ class RotaryEmbedding:
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        """Raise UnsupportedModel if `config.rope_scaling` is of a kind that is not built."""
-        frequencies = inverse_frequencies(config)
-        angles = torch.outer(torch.arange(config.max_context, dtype=torch.float32), frequencies)
-        cos, sin = angles.cos(), angles.sin()
-        self._cos = torch.cat((cos, cos), dim=1)
-        self._sin = torch.cat((-sin, sin), dim=1)
+        """Compute the tables; raises UnsupportedModel as `check_rope` does."""
+        check_rope(config)
+        angles = torch.outer(
+            torch.arange(config.max_context, dtype=torch.float32), inverse_frequencies(config)
+        )
+        self._cos, self._sin = angles.cos(), angles.sin()
         self._half = config.head_dim // 2
 
     def at(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cosines and signed sines [tokens, 1, head_dim] for int64 `positions` [tokens]."""
-        return self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
+        cos, sin = self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
+        return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
     def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """Rotate `x` [tokens, heads, head_dim] with the tables that `at` returned."""

@@ -13,6 +13,7 @@ from backend_engine.errors import CheckpointError
 from backend_engine.loading.gguf import GgufFile
 from backend_engine.loading.safetensors import HuggingFaceDirectory
 from backend_engine.model_config import ModelConfig
+from backend_engine.rope import check_rope
 from backend_engine.tokenizer import Tokenizer
 
 
@@ -53,6 +54,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not path.exists():
             raise CheckpointError(f"{path}: no such file or directory")
         files = HuggingFaceDirectory(path) if path.is_dir() else GgufFile(path)
+        check_rope(files.config)
         return Checkpoint(files.config, files.tokenizer(), files.chat_template(), files)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from error

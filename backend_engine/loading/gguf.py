@@ -75,6 +75,8 @@ class GgufFile:
         source = self._metadata.get("tokenizer.chat_template")
         if source is None:
             return None
+        if not isinstance(source, str):
+            raise CheckpointError(f"{self._path}: tokenizer.chat_template is {source!r}, not a text")
         tokens = self._metadata.get("tokenizer.ggml.tokens", [])
 
         def special(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,6 @@ def _integer(path: Path, raw: Mapping[str, Any], key: str, default: int | None =
 
 def _number(path: Path, raw: Mapping[str, Any], key: str, default: float) -> float:
     value = default if raw.get(key) is None else raw[key]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CheckpointError(f"{path}: {key} is {value!r}, not a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise CheckpointError(f"{path}: {key} is {value!r}, not a positive number")
     return float(value)

@@ -9,12 +9,12 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, pre_tokenizers
 from tokenizers.models import BPE
+from tokenizers.processors import TemplateProcessing
 
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.tokenizer.pieces import byte_level_bytes, sentencepiece_bytes
 from backend_engine.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 from backend_engine.tokenizer.sentencepiece_merges import merges_from_scores
-from backend_engine.tokenizer.surround import surround
 from backend_engine.tokenizer.tokenizer import Tokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
@@ -45,12 +45,15 @@ def tokenizer_from_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
         raise
     except Exception as error:  # `tokenizers` raises plain Exception for vocabularies it cannot use
         raise CheckpointError(f"{path}: the tokenizer cannot be built: {error}") from error
+    types = metadata.get("tokenizer.ggml.token_type", [])
+    if not isinstance(types, list):
+        raise CheckpointError(f"{path}: tokenizer.ggml.token_type is {types!r}, not a list")
     ids = {key: _token_id(path, metadata, key, len(tokens)) for key in (*_NAMED_KEYS, *_END_KEYS)}
     named = [token_id for key in _NAMED_KEYS if (token_id := ids[key]) is not None]
-    _add_whole_tokens(backend, tokens, _types(metadata), named)
+    _add_whole_tokens(backend, tokens, types, named)
     add_bos = metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")
     add_eos = metadata.get("tokenizer.ggml.add_eos_token", False)
-    surround(
+    _surround(
         backend,
         before=ids["bos_token_id"] if add_bos else None,
         after=ids["eos_token_id"] if add_eos else None,
@@ -80,10 +83,9 @@ def _sentencepiece(path: Path, metadata: Mapping[str, Any], tokens: list[str]) -
         scores = metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, list) or len(scores) != len(tokens):
             raise CheckpointError(f"{path}: tokenizer.ggml.scores does not match the {len(tokens)} tokens")
-        no_text = {
-            index for index, kind in enumerate(_types(metadata)) if kind in (_UNKNOWN, _CONTROL, _BYTE)
-        }
-        merges = merges_from_scores(vocab, scores, no_text)
+        types = metadata.get("tokenizer.ggml.token_type", [])
+        never = {index for index, kind in enumerate(types) if kind in (_UNKNOWN, _CONTROL, _BYTE)}
+        merges = merges_from_scores(vocab, scores, never)
     unknown = _token_id(path, metadata, "unknown_token_id", len(tokens))
     backend = tokenizers.Tokenizer(
         BPE(
@@ -122,10 +124,6 @@ def _merges(path: Path, metadata: Mapping[str, Any]) -> list[tuple[str, str]] | 
     return merges
 
 
-def _types(metadata: Mapping[str, Any]) -> Sequence[int]:
-    return metadata.get("tokenizer.ggml.token_type") or ()
-
-
 def _add_whole_tokens(
     backend: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int], named: Sequence[int]
 ) -> None:
@@ -135,6 +133,16 @@ def _add_whole_tokens(
     plain = [token for token, kind in zip(tokens, types, strict=False) if kind == _USER_DEFINED]
     backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     backend.add_tokens([AddedToken(token, normalized=False, special=False) for token in plain])
+
+
+def _surround(backend: tokenizers.Tokenizer, *, before: int | None, after: int | None) -> None:
+    """Make `add_special` put the token ids `before` and `after` around the text, where they are given."""
+    prefix = [] if before is None else [f"t{before}"]
+    suffix = [] if after is None else [f"t{after}"]
+    names = {f"t{token_id}": token_id for token_id in (before, after) if token_id is not None}
+    backend.post_processor = TemplateProcessing(
+        single=[*prefix, "$A", *suffix], pair=None, special_tokens=list(names.items())
+    )
 
 
 def _token_id(path: Path, metadata: Mapping[str, Any], key: str, num_tokens: int) -> int | None:
