@@ -18,10 +18,14 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.hops.edge import Edge
+from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.upstream import CallUpstream
 from gateway.pipeline import Pipeline, Step
+from gateway.state.keys.keyring import Keyring
+from gateway.state.open import open_keys, open_ledger
+from gateway.state.outage import Outage
 from gateway.state.settled import SettledRequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, OnState
@@ -40,6 +44,7 @@ class Gateway:
     app: web.Application
     upstreams: Mapping[str, Upstream]
     drain: Drain
+    keyring: Keyring
 
 
 def build_upstreams(
@@ -79,27 +84,34 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
     metrics = GatewayMetrics(telemetry.dropped)
     settled = SettledRequests()
     drain = Drain()
+    keyring = Keyring(config, open_keys(config.state.store), Outage("keys", metrics))
     health = Health(upstreams, drain)
     pass_through = config.models.get(ANY_MODEL)
-    models = Models(config, upstreams[pass_through.upstream] if pass_through else None)
-    requests = Requests(settled)
+    models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
+    requests = Requests(settled, keyring)
+    ledger = open_ledger(config.state.store, Outage("ledger", metrics))
+    route = RouteByName(config)
     pipeline = Pipeline(
         [
             Step(Settle(metrics, settled)),
-            Step(Edge(telemetry.tracer, config.server.max_body_mb * _MIB)),
-            Step(RouteByName(config)),
+            Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
+            Step(EnforceLimits(ledger, route.price, metrics)),
+            Step(route),
             Step(CallUpstream(upstreams, telemetry.tracer, metrics)),
         ]
     )
 
-    async def run_upstreams(app: web.Application) -> AsyncIterator[None]:
+    async def run_parts(app: web.Application) -> AsyncIterator[None]:
+        await keyring.start()
         for upstream in upstreams.values():
             await upstream.start()
         yield
+        await keyring.close()
+        await ledger.close()
         await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
     app = web.Application(middlewares=[failures_in_openai_shape])
-    app.cleanup_ctx.append(run_upstreams)
+    app.cleanup_ctx.append(run_parts)
     app.add_routes(
         [web.post(endpoint.route, Inference(endpoint, pipeline, drain).answer) for endpoint in Endpoint]
     )
@@ -113,4 +125,4 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
             web.get("/forebay/requests/{id}", requests.one),
         ]
     )
-    return Gateway(app, upstreams, drain)
+    return Gateway(app, upstreams, drain, keyring)

@@ -8,6 +8,7 @@ from gateway.commands import unbuilt
 from gateway.commands.bench import bench
 from gateway.commands.config import check, show
 from gateway.commands.engine import engine
+from gateway.commands.keys import keys_app
 from gateway.commands.serve import serve
 from gateway.models.cli import models_app
 from telemetry.version import __version__
@@ -27,6 +28,8 @@ def build_app() -> App:
     app.command(engine, group=run)
     models_app.group = (manage,)
     app.command(models_app)
+    keys_app.group = (manage,)
+    app.command(keys_app)
     config = App(name="config", group=manage, help="Check the configuration, or show what is in effect.")
     config.command(check)
     config.command(show)

@@ -6,10 +6,16 @@ GatewayError
 │   ├── InvalidRequest          400: can never succeed as sent
 │   ├── NotBuilt                400: a header or field whose part does not exist yet, refused by name
 │   ├── ModelNotFound           404
+│   ├── Unauthenticated         401: no key, or none that is valid
 │   ├── RequestNotFound         404: no settled request of that id is remembered
 │   ├── RequestStalled          408: the body stopped arriving
 │   ├── BodyTooLarge            413
-│   └── UnsupportedMediaType    415
+│   ├── UnsupportedMediaType    415
+│   └── LimitExceeded           429: a limit of the tenant
+│       ├── RequestLimit        requests per minute
+│       ├── TokenLimit          tokens per minute
+│       └── MoneyLimit          US dollars per day
+├── StateUnavailable            503: the store of keys and accounts did not answer
 ├── HopFailed                   500: a hop that must not be left out failed or ran past its deadline
 ├── UpstreamError               the upstream's fault; `cause` is its name in metrics and spans
 │   ├── UpstreamUnreachable     502: no connection, or closed before an answer began
@@ -42,6 +48,15 @@ class RequestError(GatewayError):
         super().__init__(message)
         self.param = param
         self.code = code
+
+
+class Unauthenticated(RequestError):
+    """The gateway asks for a key, and the request has none that is valid. It never says what was wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Incorrect API key provided. Send a valid key of this gateway as 'Authorization: Bearer fb-…'."
+        )
 
 
 class InvalidRequest(RequestError):
@@ -78,6 +93,30 @@ class BodyTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     """The body is not declared as JSON."""
+
+
+class LimitExceeded(RequestError):
+    """A limit of the tenant. `retry_after_s` is None if the request is larger than the whole limit."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RequestLimit(LimitExceeded):
+    """Requests per minute."""
+
+
+class TokenLimit(LimitExceeded):
+    """Tokens per minute."""
+
+
+class MoneyLimit(LimitExceeded):
+    """US dollars per day."""
+
+
+class StateUnavailable(GatewayError):
+    """The store of keys and accounts did not answer, and without it nobody may be let through."""
 
 
 class HopFailed(GatewayError):

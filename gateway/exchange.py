@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from gateway.config.schema import Model
+from gateway.config.schema import Limits, Model
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
+from gateway.state.ledger.base import Used
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome
@@ -67,7 +68,9 @@ class Exchange:
     id: str = field(default_factory=new_request_id)
     started_s: float = field(default_factory=time.monotonic)
     created: float = field(default_factory=time.time)
-    tenant: str = "default"
+    tenant: str = ""
+    """Derived from the key by the edge, and from nothing else; empty until then."""
+    limits: Limits | None = None
     body: bytes = b""
     received_s: float | None = None
     """When the body was here."""
@@ -75,6 +78,12 @@ class Exchange:
     report: bool = False
     route: Route | None = None
     calls: list[Call] = field(default_factory=list)
+    metered: bool = False
+    """Answers are counted while they pass, in case the upstream does not report its count."""
+    charged: Used | None = None
+    """What a limited tenant was charged for."""
+    reply_headers: dict[str, str] = field(default_factory=dict)
+    """What hops add to the answer, whatever it will be."""
     caller: TraceContext | None = None
     span: Span = NOOP_SPAN
     status: int | None = None

@@ -6,7 +6,8 @@ import time
 
 from gateway.cost import cost_usd
 from gateway.exchange import Exchange
-from gateway.state.settled import SettledCall, SettledRequest, SettledUsage, Timings
+from gateway.state.ledger.base import NANO
+from gateway.state.settled import SettledCall, SettledCharge, SettledRequest, SettledUsage, Timings
 from gateway.wire.errors import cause_of, kind_of
 
 
@@ -31,6 +32,12 @@ def cost_of(ex: Exchange) -> float | None:
             return None
         cost += cost_usd(usage, price)
     return cost if ex.calls else None
+
+
+def charged_of(ex: Exchange) -> SettledCharge | None:
+    """Return what was put on the accounts of a limited tenant."""
+    used = ex.charged
+    return None if used is None else SettledCharge(used.requests, used.tokens, used.nano_usd / NANO)
 
 
 def timings_of(ex: Exchange) -> Timings:
@@ -67,6 +74,7 @@ def settle(ex: Exchange) -> SettledRequest:
         attempts=len(ex.calls),
         usage=usage_of(ex),
         cost_usd=cost_of(ex),
+        charged=charged_of(ex),
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

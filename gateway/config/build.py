@@ -23,17 +23,19 @@ def build(node: Node, kind: type[T], path: str = "") -> T:
 
 def _build(node: Node, kind: Any, path: str) -> Any:
     origin = get_origin(kind)
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if _is_struct(kind):
         return _struct(node, kind, path)
     if origin in (Union, types.UnionType):
         return _union(node, get_args(kind), path)
     if origin is dict:
         entry = get_args(kind)[1]
         return {name: _build(inner, entry, _join(path, name)) for name, inner in _mapping(node, path).items()}
-    if kind is Secret:
+    if origin is tuple and _is_struct(get_args(kind)[0]):
+        return _list(node, get_args(kind)[0], path)
+    if isinstance(kind, type) and issubclass(kind, Secret):
         if not isinstance(node.value, str) or not node.value:
             raise _wrong(node, path, "a string that is not empty")
-        return Secret(node.value)
+        return kind(node.value)
     return _scalar(node, kind, path)
 
 
@@ -71,6 +73,16 @@ def _union(node: Node, kinds: tuple[Any, ...], path: str) -> Any:
             f"{tag.place}: '{_join(path, 'kind')}' must be {_one_of(tagged)}, not {tag.value!r}"
         )
     return _struct(node, tagged[tag.value], path)
+
+
+def _list(node: Node, kind: type[msgspec.Struct], path: str) -> Any:
+    if not isinstance(node.value, list):
+        raise _wrong(node, path, "a list")
+    return tuple(_struct(inner, kind, f"{path}[{at}]") for at, inner in enumerate(node.value))
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _mapping(node: Node, path: str) -> dict[str, Node]:

@@ -9,11 +9,17 @@ from yarl import URL
 
 from gateway.config.document import Node, Place
 from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StateUnavailable
+from gateway.state.location import is_known
+from gateway.state.open import open_keys
 
 
 def check(config: Config, document: Node) -> None:
     """Raise ConfigError, with the place, for the first thing that does not fit."""
+    if not is_known(config.state.store.reveal()):
+        place = _place(document, "state", "store")
+        raise ConfigError(f"{place}: 'state.store' must begin with sqlite://, redis://, rediss:// or unix://")
+    _check_tenants(config, document)
     _check_bind(config, document)
     for name, upstream in config.upstreams.items():
         if isinstance(upstream, OpenAIUpstream):
@@ -30,12 +36,35 @@ def check(config: Config, document: Node) -> None:
 
 def _check_bind(config: Config, document: Node) -> None:
     server = config.server
-    if server.host not in LOOPBACK and not server.allow_unauthenticated:
+    if server.host in LOOPBACK or server.allow_unauthenticated:
+        return
+    if any(tenant.key_hash is not None for tenant in config.tenants):
+        return
+    place = _place(document, "server", "host")
+    try:
+        if open_keys(config.state.store).snapshot().keys:
+            return
+    except StateUnavailable as error:
         raise ConfigError(
-            f"{_place(document, 'server', 'host')}: listening on {server.host} would let anyone who reaches "
-            "this machine use your models, since tenant keys are not built yet; "
-            "set 'server: {allow_unauthenticated: true}' if the network itself keeps strangers out"
-        )
+            f"{place}: cannot find out whether there are keys, without which nobody may listen on "
+            f"{server.host}: {error}"
+        ) from None
+    raise ConfigError(
+        f"{place}: listening on {server.host} would let anyone who reaches this machine use your models, "
+        "since there are no keys; make one with 'forebay keys create NAME', or set "
+        "'server: {allow_unauthenticated: true}' if the network itself keeps strangers out"
+    )
+
+
+def _check_tenants(config: Config, document: Node) -> None:
+    entries = document.find("tenants")
+    for at, tenant in enumerate(config.tenants):
+        place = entries.value[at].place if entries is not None else document.place
+        before = config.tenants[:at]
+        if any(tenant.name == other.name for other in before):
+            raise ConfigError(f"{place}: there is a tenant '{tenant.name}' already")
+        if tenant.key_hash is not None and any(tenant.key_hash == other.key_hash for other in before):
+            raise ConfigError(f"{place}: the key of '{tenant.name}' is that of another tenant as well")
 
 
 def _check_url(base_url: str, place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -10,12 +11,18 @@ from msgspec import Meta, Struct
 ANY_MODEL = "*"
 DEFAULT_MODEL = "smollm2-135m-instruct"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+OPEN_TENANT = "default"
+"""The tenant of every request to a gateway that asks for no key."""
+TENANT_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""A name that is safe in Redis keys (where it is the hash tag), metric labels and terminals."""
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Usd: TypeAlias = Annotated[float, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+TenantName: TypeAlias = Annotated[str, Meta(pattern=TENANT_NAME)]
+KeyHash: TypeAlias = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class Secret(str):
@@ -35,6 +42,15 @@ class Secret(str):
 
     def __format__(self, spec: str) -> str:
         return "********"
+
+
+class StoreUrl(Secret):
+    """`sqlite://PATH` or a Redis URL. It shows itself, but not the credentials that may stand in it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return re.sub(r"^(\w+://)[^/]*@", r"\1********@", self.reveal())
 
 
 class Server(Struct, frozen=True):
@@ -111,6 +127,31 @@ class RouteConfig(Struct, frozen=True):
     tiers: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
+class Limits(Struct, frozen=True):
+    """What a tenant may take: requests and tokens in any 60 seconds, US dollars in a day of UTC."""
+
+    rpm: Count | None = None
+    tpm: Count | None = None
+    usd_per_day: Usd | None = None
+
+
+class Tenant(Struct, frozen=True):
+    """A tenant, its key as `forebay keys create --print-only` hashes it, and its limits.
+
+    Without `key_hash` its keys are those of `forebay keys create`.
+    """
+
+    name: TenantName
+    key_hash: KeyHash | None = None
+    limits: Limits = Limits()
+
+
+class StateConfig(Struct, frozen=True):
+    """Where keys and the accounts of limits live. A file is made when the first of them is."""
+
+    store: StoreUrl = StoreUrl("sqlite://.forebay/state.db")
+
+
 class TelemetryConfig(Struct, frozen=True):
     """Traces and logs."""
 
@@ -126,4 +167,6 @@ class Config(Struct, frozen=True):
     upstreams: dict[str, Upstream] = msgspec.field(default_factory=dict)
     models: dict[str, Model] = msgspec.field(default_factory=dict)
     routes: dict[str, RouteConfig] = msgspec.field(default_factory=dict)
+    tenants: tuple[Tenant, ...] = ()
+    state: StateConfig = StateConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

@@ -8,7 +8,6 @@ from gateway.errors import ConfigError
 _KEYS: tuple[tuple[str, ...], ...] = (
     ("cache",),
     ("compress",),
-    ("tenants",),
     ("routes", "*", "quality"),
     ("models", "*", "price", "batch"),
     ("telemetry", "capture_content"),

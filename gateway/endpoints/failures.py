@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import GatewayError
-from gateway.wire.errors import INVALID_REQUEST, SERVER_ERROR, body_of, error_body, kind_of
+from gateway.wire.errors import INVALID_REQUEST, SERVER_ERROR, body_of, error_body, error_headers, kind_of
 
 _log = structlog.get_logger("gateway.request")
 _CODES = {404: "unknown_url", 405: "method_not_supported", 413: "request_too_large"}
@@ -24,7 +24,7 @@ async def failures_in_openai_shape(
     except web.HTTPException as error:
         return _http_error(request, error)
     except GatewayError as error:
-        return _json(kind_of(error).status, body_of(error))
+        return web.Response(status=kind_of(error).status, body=body_of(error), headers=error_headers(error))
     except ConnectionError:
         raise
     except Exception as error:

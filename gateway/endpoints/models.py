@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.config.schema import ANY_MODEL, Config
 from gateway.errors import ModelNotFound, UpstreamError
+from gateway.state.keys.keyring import Keyring
 from gateway.upstreams.base import ModelCard, Upstream
 
 OWNER = "forebay"
@@ -23,8 +24,9 @@ _log = structlog.get_logger("gateway.models")
 class Models:
     """Lists and looks up models."""
 
-    def __init__(self, config: Config, pass_through: Upstream | None) -> None:
+    def __init__(self, config: Config, pass_through: Upstream | None, keyring: Keyring) -> None:
         """`pass_through` is the upstream behind the model `*`."""
+        self._keyring = keyring
         created = int(time.time())
         names = [*config.routes, *(name for name in config.models if name != ANY_MODEL)]
         self._configured = {name: ModelCard(name, created, OWNER) for name in names}
@@ -34,12 +36,14 @@ class Models:
         self._asking = asyncio.Lock()
 
     async def list(self, request: web.Request) -> web.Response:
-        """`GET /v1/models`"""
+        """`GET /v1/models`; raises Unauthenticated."""
+        self._keyring.identify(request.headers.get("authorization"))
         cards = await self._all()
         return _json({"object": "list", "data": list(cards.values())})
 
     async def one(self, request: web.Request) -> web.Response:
-        """`GET /v1/models/{id}`; raises ModelNotFound."""
+        """`GET /v1/models/{id}`; raises Unauthenticated, ModelNotFound."""
+        self._keyring.identify(request.headers.get("authorization"))
         name = request.match_info["id"]
         card = self._configured.get(name) or (await self._all()).get(name)
         if card is None:

@@ -1,4 +1,4 @@
-"""Takes a request in: server span, size limit, headers, and the few fields of the body that are read."""
+"""Takes a request in: server span, tenant, headers, size limit, and the few fields of its body we read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from gateway.errors import UnsupportedMediaType
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.settlement import cost_of, timings_of
+from gateway.state.keys.keyring import Keyring
 from gateway.wire.headers import refuse_unknown, wants_report
 from gateway.wire.request import read_request
 from telemetry import names
@@ -21,12 +22,16 @@ class Edge:
 
     name = "edge"
 
-    def __init__(self, tracer: Tracer, max_body_bytes: int) -> None:
+    def __init__(self, tracer: Tracer, keyring: Keyring, max_body_bytes: int) -> None:
         self._tracer = tracer
+        self._keyring = keyring
         self._max_body_bytes = max_body_bytes
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         self._open_span(ex)
+        # Before anything else is looked at: a stranger learns nothing and sends no body.
+        identity = self._keyring.identify(ex.headers.get("authorization"))
+        ex.tenant, ex.limits = identity.tenant, identity.limits
         refuse_unknown(ex.headers)
         ex.report = wants_report(ex.headers)
         _check_media_type(ex.headers.get("content-type", ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.answer import Answer
-from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model
+from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Price
 from gateway.errors import ModelNotFound
 from gateway.exchange import Exchange, Route
 from gateway.pipeline import Next
@@ -24,6 +24,10 @@ class RouteByName:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
         return await next(ex)
+
+    def price(self, model: str) -> Price | None:
+        """Return the highest price that a request for this name may come to. Raises ModelNotFound."""
+        return self.find(model).target.price
 
     def find(self, model: str) -> Route:
         """Return where a request for this name goes. Raises ModelNotFound."""

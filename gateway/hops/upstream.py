@@ -58,12 +58,14 @@ class CallUpstream:
             answer = await upstream.send(request)
             call.status = answer.status
             if isinstance(answer.body, EventStream):
-                answer.body.tap(UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted))
+                answer.body.tap(
+                    UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted, count=ex.metered)
+                )
                 answer.body.tap(watch)
                 if not await answer.body.prime():
                     raise UpstreamBroke(f"The upstream '{upstream.name}' sent an empty stream.")
             else:
-                call.outcome.take(read_reply(answer.body))
+                call.outcome.take(read_reply(answer.body, count=ex.metered))
                 watch.ended(None)
         except BaseException as error:
             if answer is not None:

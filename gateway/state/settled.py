@@ -17,6 +17,14 @@ class SettledUsage(msgspec.Struct, frozen=True):
     cached_tokens: int
 
 
+class SettledCharge(msgspec.Struct, frozen=True):
+    """What counts towards the limits of the tenant; where the upstream did not count, we did."""
+
+    requests: int
+    tokens: int
+    usd: float
+
+
 class SettledCall(msgspec.Struct, frozen=True):
     """One call of an upstream."""
 
@@ -53,6 +61,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     usage: SettledUsage | None
     cost_usd: float | None
+    charged: SettledCharge | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

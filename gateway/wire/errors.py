@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -29,10 +30,16 @@ _TABLE: dict[type[BaseException], ErrorKind] = {
     errors.InvalidRequest: ErrorKind(400, INVALID_REQUEST, None),
     errors.NotBuilt: ErrorKind(400, INVALID_REQUEST, "not_built"),
     errors.ModelNotFound: ErrorKind(404, INVALID_REQUEST, "model_not_found"),
+    errors.Unauthenticated: ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
     errors.RequestNotFound: ErrorKind(404, INVALID_REQUEST, "request_not_found"),
     errors.RequestStalled: ErrorKind(408, INVALID_REQUEST, "request_timeout"),
     errors.BodyTooLarge: ErrorKind(413, INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaType: ErrorKind(415, INVALID_REQUEST, "unsupported_media_type"),
+    # OpenAI's types name what ran out, and its code for money differs.
+    errors.RequestLimit: ErrorKind(429, "requests", "rate_limit_exceeded"),
+    errors.TokenLimit: ErrorKind(429, "tokens", "rate_limit_exceeded"),
+    errors.MoneyLimit: ErrorKind(429, "insufficient_quota", "insufficient_quota"),
+    errors.StateUnavailable: ErrorKind(503, SERVER_ERROR, "state_unavailable"),
     errors.HopFailed: ErrorKind(500, SERVER_ERROR, "hop_failed"),
     errors.UpstreamUnreachable: ErrorKind(502, SERVER_ERROR, "upstream_unreachable"),
     errors.UpstreamGarbage: ErrorKind(502, SERVER_ERROR, "upstream_invalid_response"),
@@ -87,10 +94,24 @@ def body_of(error: BaseException) -> bytes:
 
 def error_answer(error: BaseException) -> Answer:
     """Return the answer for an exception raised before any of an answer was sent."""
+    return Answer(kind_of(error).status, body_of(error), error_headers(error))
+
+
+def error_headers(error: BaseException) -> dict[str, str]:
+    """Return the headers of an exception's answer."""
     headers = {"content-type": "application/json"}
     if isinstance(error, errors.UpstreamNotReady):
         headers["retry-after"] = str(error.retry_after_s)
-    return Answer(kind_of(error).status, body_of(error), headers)
+    elif isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    elif isinstance(error, errors.LimitExceeded):
+        if error.retry_after_s is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after_s))
+            headers["retry-after-ms"] = str(math.ceil(error.retry_after_s * 1000))
+        if error.retry_after_s is None or isinstance(error, errors.MoneyLimit):
+            # The SDKs would otherwise try again within seconds, and wait for nothing.
+            headers["x-should-retry"] = "false"
+    return headers
 
 
 def error_event(error: BaseException) -> Event:

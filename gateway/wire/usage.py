@@ -13,6 +13,8 @@ from gateway.wire.splice import without_member
 from gateway.wire.sse import Event
 
 DONE = b"[DONE]"
+_BYTES_PER_TOKEN = 4
+_NOT_GENERATED = ("role", "id", "type", "index")
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
@@ -68,25 +70,49 @@ class Choice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
+class CountedChoice(Choice, frozen=True):
+    """The same with its content, which has one of three names."""
+
+    delta: Any = None
+    message: Any = None
+    text: Any = None
+
+
 class Reply(msgspec.Struct, frozen=True):
     """What is read of a whole answer or of one chunk of a stream."""
 
     id: str | None = None
     model: str | None = None
-    choices: list[Choice] | None = None
+    choices: tuple[Choice, ...] | None = None
     usage: Usage | None = None
     error: Any = None
+
+
+class CountedReply(Reply, frozen=True):
+    """What is read if the answer's tokens have to be counted."""
+
+    choices: tuple[CountedChoice, ...] | None = None
+
+    def tokens(self) -> int:
+        """Return an estimate: four bytes a token, and one at least for each choice that has content."""
+        total = 0
+        for choice in self.choices or ():
+            size = _size(choice.delta) + _size(choice.message) + _size(choice.text)
+            total += -(-size // _BYTES_PER_TOKEN)
+        return total
 
 
 class Outcome:
     """What is known of an upstream's answer; grows while a stream runs."""
 
-    __slots__ = ("done", "failed", "finish_reasons", "first_chunk_s", "id", "model", "usage")
+    __slots__ = ("counted", "done", "failed", "finish_reasons", "first_chunk_s", "id", "model", "usage")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.model: str | None = None
         self.usage: Usage | None = None
+        self.counted = 0
+        """Tokens of the answer by our own count, if it was to be counted."""
         self.finish_reasons: list[str] = []
         self.first_chunk_s: float | None = None
         """When the first chunk with a choice came, on the monotonic clock."""
@@ -107,20 +133,23 @@ class Outcome:
                 self.done = True
         if reply.error is not None:
             self.done = self.failed = True
+        if isinstance(reply, CountedReply):
+            self.counted += reply.tokens()
 
 
 _DECODE = msgspec.json.Decoder(Reply).decode
+_DECODE_COUNTED = msgspec.json.Decoder(CountedReply).decode
 UNREAD = Reply()
 """Stands for JSON of an unknown shape, which is passed on as it is."""
 
 
-def read_reply(body: bytes) -> Reply:
+def read_reply(body: bytes, *, count: bool = False) -> Reply:
     """Return what an answer or chunk says. Raises UpstreamGarbage if it is not JSON.
 
     JSON of an unknown shape says nothing to us and is none of our business.
     """
     try:
-        return _DECODE(body)
+        return _DECODE_COUNTED(body) if count else _DECODE(body)
     except msgspec.ValidationError:
         return UNREAD
     except (msgspec.DecodeError, RecursionError):
@@ -133,11 +162,12 @@ class UsageTap:
     That is the closing chunk with usage and no choices, and the `"usage": null` that all others then carry.
     """
 
-    __slots__ = ("_outcome", "_remove")
+    __slots__ = ("_count", "_outcome", "_remove")
 
-    def __init__(self, outcome: Outcome, *, remove: bool) -> None:
+    def __init__(self, outcome: Outcome, *, remove: bool, count: bool = False) -> None:
         self._outcome = outcome
         self._remove = remove
+        self._count = count
 
     def feed(self, events: list[Event]) -> list[Event]:
         return [event for event in map(self._one, events) if event is not None]
@@ -151,7 +181,7 @@ class UsageTap:
             return event
         if event.type != "message" and event.type != "error":
             return event
-        reply = read_reply(data)
+        reply = read_reply(data, count=self._count)
         if reply is UNREAD:
             return event
         self._outcome.take(reply)
@@ -172,6 +202,17 @@ class UsageTap:
 
     def ended(self, error: BaseException | None) -> None:
         """Nothing is held."""
+
+
+def _size(value: Any) -> int:
+    """Return the bytes of text in what a model generated: content, reasoning, refusals, calls of tools."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, dict):
+        return sum([_size(inner) for name, inner in value.items() if name not in _NOT_GENERATED])
+    if isinstance(value, list):
+        return sum([_size(inner) for inner in value])
+    return 0
 
 
 def _without_usage(event: Event, data: bytes) -> Event:

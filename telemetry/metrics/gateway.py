@@ -10,6 +10,7 @@ from telemetry import names
 from telemetry.metrics.base import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Children, CounterOf, LabelValues, render
 
 MAX_MODELS = 100
+MAX_TENANTS = 100
 
 
 class GatewayMetrics:
@@ -63,6 +64,22 @@ class GatewayMetrics:
         self._cost = Children(
             Counter(names.M_COST, "Price of answered requests in US dollars.", ("model",), registry=registry)
         )
+        self._rejections = Children(
+            Counter(
+                names.M_LIMIT_REJECTIONS,
+                "Requests refused because a limit of their tenant was reached.",
+                ("tenant", "limit"),
+                registry=registry,
+            )
+        )
+        self._state_errors = Children(
+            Counter(
+                names.M_STATE_ERRORS,
+                "Calls that the store of keys and accounts did not answer.",
+                ("part",),
+                registry=registry,
+            )
+        )
         self.in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
         """`inc()` when a request comes in, `dec()` in the `finally` of its handler."""
         if spans_dropped is not None:
@@ -70,6 +87,7 @@ class GatewayMetrics:
                 CounterOf(names.M_SPANS_DROPPED, "Spans lost on their way to the collector.", spans_dropped)
             )
         self._models = LabelValues(MAX_MODELS)
+        self._tenants = LabelValues(MAX_TENANTS)
 
     def request(
         self,
@@ -93,6 +111,14 @@ class GatewayMetrics:
     def upstream_error(self, upstream: str, error_type: str) -> None:
         """Count one failed call; `upstream` is its name in the config, `error_type` the span's."""
         self._upstream_errors.of(upstream, error_type).inc()
+
+    def limit_rejection(self, tenant: str, limit: str) -> None:
+        """Count one refused request; `limit` is the span's `forebay.limit`."""
+        self._rejections.of(self._tenants.bound(tenant), limit).inc()
+
+    def state_error(self, part: str) -> None:
+        """Count one failure of the store of `keys` or of the `ledger`."""
+        self._state_errors.of(part).inc()
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

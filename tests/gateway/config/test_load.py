@@ -175,7 +175,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
     [
         ("cache: {mode: serve}", "forebay.yaml:1:1: 'cache' is not built yet"),
         ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
-        ("tenants: []", "forebay.yaml:1:1: 'tenants' is not built yet"),
         ("server: {workers: 4}", "forebay.yaml:1:19: 'server.workers: 4' is not built yet"),
         (
             "telemetry: {capture_content: true}",

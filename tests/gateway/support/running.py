@@ -67,7 +67,9 @@ async def running_gateway(
     """Run a gateway with this configuration; `upstreams` replace those of the configuration."""
     file = folder / "forebay.yaml"
     file.write_text(yaml)
-    config = load_config(file, environ=environ or {})
+    # Nothing that lies in the working directory may decide what a test sees.
+    state = {"FOREBAY__STATE__STORE": f"sqlite://{folder}/state.db"}
+    config = load_config(file, environ={**state, **(environ or {})})
     spans: list[RecordedSpan] = []
     tracer = Tracer(spans.append) if traced else NullTracer()
     gateway = build_gateway(config, upstreams or build_upstreams(config, {}), Telemetry(tracer, None, None))

@@ -1,0 +1,29 @@
+"""Opens what the configured store URL names. Redis' client is imported only where it is used."""
+
+from __future__ import annotations
+
+from gateway.config.schema import StoreUrl
+from gateway.state.keys.base import KeyStore
+from gateway.state.keys.sqlite import SqliteKeys
+from gateway.state.ledger.base import Ledger
+from gateway.state.ledger.sqlite import SqliteLedger
+from gateway.state.location import sqlite_path
+from gateway.state.outage import Outage
+
+
+def open_keys(store: StoreUrl) -> KeyStore:
+    """Return the keys; nothing is touched before the first call."""
+    if (path := sqlite_path(store.reveal())) is not None:
+        return SqliteKeys(path)
+    from gateway.state.keys.redis import RedisKeys
+
+    return RedisKeys(store.reveal())
+
+
+def open_ledger(store: StoreUrl, outage: Outage) -> Ledger:
+    """Return the accounts; nothing is touched before the first request of a limited tenant."""
+    if (path := sqlite_path(store.reveal())) is not None:
+        return SqliteLedger(path, outage)
+    from gateway.state.ledger.redis import RedisLedger
+
+    return RedisLedger(store.reveal(), outage)
