@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -11,7 +12,6 @@ from aiohttp import web
 from backend_engine.launcher import EngineOptions
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
-from gateway.endpoints.failures import failures_in_openai_shape
 from gateway.endpoints.health import Health
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.metrics import MetricsPage
@@ -22,16 +22,15 @@ from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.upstream import CallUpstream
+from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import Pipeline, Step
 from gateway.state.keys.keyring import Keyring
 from gateway.state.open import open_keys, open_ledger
 from gateway.state.outage import Outage
-from gateway.state.settled import SettledRequests
 from gateway.upstreams.base import Upstream
-from gateway.upstreams.engine import Engine, OnState
+from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
 from gateway.wire.request import Endpoint
-from telemetry.metrics import GatewayMetrics
 from telemetry.setup import Telemetry
 
 _MIB = 1024 * 1024
@@ -39,23 +38,22 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """One gateway: its application and the parts that whoever runs it needs to reach."""
+    """A configuration at work: what answers each route, and the parts that whoever runs it needs to reach."""
 
-    app: web.Application
+    routes: Sequence[web.RouteDef]
+    running: Callable[[], AbstractAsyncContextManager[None]]
+    """Its parts run inside this block, once."""
     upstreams: Mapping[str, Upstream]
     drain: Drain
     keyring: Keyring
 
 
-def build_upstreams(
-    config: Config, model_paths: Mapping[str, str], on_state: OnState | None = None
-) -> dict[str, Upstream]:
-    """Return the configured upstreams. `model_paths` has the local path of every engine's model."""
+def build_upstreams(config: Config, engines: Mapping[str, EngineStatus]) -> dict[str, Upstream]:
+    """Return the configured upstreams. `engines` tells of every engine what its process is doing."""
     upstreams: dict[str, Upstream] = {}
     for name, upstream in config.upstreams.items():
         if isinstance(upstream, EngineUpstream):
-            options = engine_options(upstream, model_paths[upstream.model], config)
-            upstreams[name] = Engine(name, upstream, options, on_state=on_state)
+            upstreams[name] = Engine(name, upstream, engines[name])
         else:
             upstreams[name] = OpenAI(name, upstream)
     return upstreams
@@ -79,16 +77,20 @@ def engine_options(upstream: EngineUpstream, path: str, config: Config) -> Engin
     )
 
 
-def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: Telemetry) -> Gateway:
-    """Return a gateway that starts its upstreams with the application and closes them with it."""
-    metrics = GatewayMetrics(telemetry.dropped)
-    settled = SettledRequests()
-    drain = Drain()
+def build_gateway(
+    config: Config, upstreams: Mapping[str, Upstream], telemetry: Telemetry, lasting: Lasting | None = None
+) -> Gateway:
+    """Return a gateway; its upstreams and stores run while `running()` does.
+
+    `lasting` comes from the process, which outlives this configuration.
+    """
+    lasting = lasting or lasting_alone(telemetry)
+    metrics, settled, drain = lasting.metrics, lasting.settled, lasting.drain
     keyring = Keyring(config, open_keys(config.state.store), Outage("keys", metrics))
     health = Health(upstreams, drain)
     pass_through = config.models.get(ANY_MODEL)
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
-    requests = Requests(settled, keyring)
+    requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     pipeline = Pipeline(
@@ -101,28 +103,25 @@ def build_gateway(config: Config, upstreams: Mapping[str, Upstream], telemetry: 
         ]
     )
 
-    async def run_parts(app: web.Application) -> AsyncIterator[None]:
-        await keyring.start()
-        for upstream in upstreams.values():
-            await upstream.start()
-        yield
-        await keyring.close()
-        await ledger.close()
-        await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        try:
+            await keyring.start()
+            for upstream in upstreams.values():
+                await upstream.start()
+            yield
+        finally:
+            await keyring.close()
+            await ledger.close()
+            await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
-    app = web.Application(middlewares=[failures_in_openai_shape])
-    app.cleanup_ctx.append(run_parts)
-    app.add_routes(
-        [web.post(endpoint.route, Inference(endpoint, pipeline, drain).answer) for endpoint in Endpoint]
-    )
-    app.add_routes(
-        [
-            web.get("/v1/models", models.list),
-            web.get("/v1/models/{id:.+}", models.one),
-            web.get("/health", health.alive),
-            web.get("/health/ready", health.ready),
-            web.get("/metrics", MetricsPage(metrics).page),
-            web.get("/forebay/requests/{id}", requests.one),
-        ]
-    )
-    return Gateway(app, upstreams, drain, keyring)
+    routes = [
+        *(web.post(endpoint.route, Inference(endpoint, pipeline, drain).answer) for endpoint in Endpoint),
+        web.get("/v1/models", models.list),
+        web.get("/v1/models/{id:.+}", models.one),
+        web.get("/health", health.alive),
+        web.get("/health/ready", health.ready),
+        web.get("/metrics", MetricsPage(lasting.siblings).page),
+        web.get("/forebay/requests/{id}", requests.one),
+    ]
+    return Gateway(routes, running, upstreams, drain, keyring)

@@ -2,61 +2,66 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from gateway.app import Gateway
-from gateway.errors import ConfigError
+from gateway.front import Front
+from gateway.sockets import BACKLOG, bind, url_of
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+class Server:
+    """Accepts connections on some of the sockets that it was given, and changes which ones."""
+
+    def __init__(self, front: Front, sockets: Sequence[socket.socket]) -> None:
+        """The sockets stay their owner's."""
+        self._sockets = sockets
+        self._sites: dict[int, web.SockSite] = {}
+        self._runner = web.AppRunner(
+            front.app,
+            access_log=None,
+            # A client that leaves cancels its request, which closes the connection to the upstream.
+            handler_cancellation=True,
+            # Requests have ended by then, see Drain.
+            shutdown_timeout=1.0,
+        )
+
+    async def start(self) -> None:
+        """Start the gateway behind the front; nothing is accepted yet."""
+        await self._runner.setup()
+
+    async def accept(self, slots: Iterable[int]) -> None:
+        """Accept on exactly these sockets from now on. Connections that were accepted are not touched."""
+        wanted = set(slots)
+        for slot in self._sites.keys() - wanted:
+            await self._sites.pop(slot).stop()
+        for slot in sorted(wanted - self._sites.keys()):
+            # A copy: a site closes its socket when it stops, and another may be opened on it later.
+            site = web.SockSite(self._runner, self._sockets[slot].dup(), backlog=BACKLOG)
+            await site.start()
+            self._sites[slot] = site
+
+    async def close(self) -> None:
+        """End all connections, and the gateway."""
+        await self._runner.cleanup()
 
 
 @asynccontextmanager
 async def listening(gateway: Gateway, host: str, port: int, drain_s: float) -> AsyncIterator[str]:
-    """Serve while the block runs; gives the base URL. Afterwards requests may go on for `drain_s` seconds."""
-    runner = web.AppRunner(
-        gateway.app,
-        access_log=None,
-        # A client that leaves cancels its request, which closes the connection to the upstream.
-        handler_cancellation=True,
-        # Requests have ended by then, see below.
-        shutdown_timeout=1.0,
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=1024)
-    try:
+    """Serve one gateway while the block runs; gives the base URL. Afterwards requests may go on `drain_s`."""
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(listener) for listener in bind(host, port, 1)]
+        server = Server(Front(gateway), sockets)
         try:
-            await site.start()
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from None
-        yield _url(runner, host)
-        await site.stop()
-        await gateway.drain.finish(drain_s)
-    finally:
-        await runner.cleanup()
-
-
-async def until_signalled() -> None:
-    """Wait for SIGTERM or Ctrl-C. The next one ends the process at once, as it would have without us."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await stop.wait()
-    finally:
-        for number in _SIGNALS:
-            with contextlib.suppress(ValueError):
-                loop.remove_signal_handler(number)
-
-
-def _url(runner: web.AppRunner, host: str) -> str:
-    port = runner.addresses[0][1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            await server.start()
+            await server.accept([0])
+            yield url_of(sockets[0], host)
+            opened.close()
+            await server.accept([])
+            await gateway.drain.finish(drain_s)
+        finally:
+            await server.close()

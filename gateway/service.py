@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
 
-from gateway.app import build_gateway, build_upstreams
+from gateway.app import build_gateway, build_upstreams, engine_options
 from gateway.config.schema import Config, EngineUpstream
 from gateway.models.pull import pull
 from gateway.models.store import ModelStore
 from gateway.screen import Screen
-from gateway.server import listening, until_signalled
+from gateway.server import listening
+from gateway.upstreams.engine import EngineStatus
+from gateway.upstreams.engine_process import EngineReport, SupervisedEngine
 from telemetry.logs import configure_logs
 from telemetry.setup import start_telemetry
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SERVICE_NAME = "forebay-gateway"
 
 
@@ -34,13 +40,41 @@ def local_models(config: Config, store: ModelStore) -> dict[str, str]:
 
 async def _serve(config: Config, paths: Mapping[str, str], screen: Screen) -> None:
     telemetry = start_telemetry(SERVICE_NAME, config.telemetry.otlp_endpoint, config.telemetry.sample)
+    engines: list[SupervisedEngine] = []
+    statuses: dict[str, EngineStatus] = {}
+
+    def on_report(report: EngineReport) -> None:
+        statuses[report.name].update(report.state, report.url)
+        screen.engine_changed(report.name, report.state, report.why)
+
     try:
-        upstreams = build_upstreams(config, paths, on_state=screen.engine_changed)
-        gateway = build_gateway(config, upstreams, telemetry)
+        for name, upstream in config.upstreams.items():
+            if isinstance(upstream, EngineUpstream):
+                options = engine_options(upstream, paths[upstream.model], config)
+                statuses[name] = EngineStatus()
+                engines.append(SupervisedEngine(name, options, on_report))
+                engines[-1].start()
+        gateway = build_gateway(config, build_upstreams(config, statuses), telemetry)
         server = config.server
         async with listening(gateway, server.host, server.port, server.drain_s) as url:
             screen.listening(url)
             await until_signalled()
             screen.draining(server.drain_s)
     finally:
+        for engine in engines:
+            await engine.close()
         await telemetry.close()
+
+
+async def until_signalled() -> None:
+    """Wait for SIGTERM or Ctrl-C. The next one ends the process at once, as it would have without us."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in _SIGNALS:
+            with contextlib.suppress(ValueError):
+                loop.remove_signal_handler(number)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from telemetry.metrics import GatewayMetrics
+from gateway.siblings import Siblings
+from telemetry.metrics.merge import render_snapshot
 
 
 class MetricsPage:
-    """Renders the gateway's metrics."""
+    """Renders what all workers have counted."""
 
-    def __init__(self, metrics: GatewayMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
 
     async def page(self, request: web.Request) -> web.Response:
         """`GET /metrics`"""
-        body, content_type = self._metrics.render(request.headers.get("accept", ""))
+        families = await self._siblings.metrics()
+        body, content_type = render_snapshot(families, request.headers.get("accept", ""))
         return web.Response(body=body, headers={"content-type": content_type})

@@ -6,21 +6,21 @@ import msgspec
 from aiohttp import web
 
 from gateway.errors import RequestNotFound
+from gateway.siblings import Siblings
 from gateway.state.keys.keyring import Keyring
-from gateway.state.settled import SettledRequests
 
 
 class Requests:
     """Shows settled requests to the tenant that they are of."""
 
-    def __init__(self, settled: SettledRequests, keyring: Keyring) -> None:
-        self._settled = settled
+    def __init__(self, siblings: Siblings, keyring: Keyring) -> None:
+        self._siblings = siblings
         self._keyring = keyring
 
     async def one(self, request: web.Request) -> web.Response:
         """`GET /forebay/requests/{id}`; raises Unauthenticated, RequestNotFound."""
         tenant = self._keyring.identify(request.headers.get("authorization")).tenant
-        record = self._settled.get(request.match_info["id"])
+        record = await self._siblings.settled(request.match_info["id"])
         if record is None or record.tenant != tenant:
             raise RequestNotFound(
                 "No request of this id is remembered: it is unknown, too old, or still running."

@@ -10,10 +10,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from backend_engine.launcher import EngineOptions, EngineProcess
 from gateway.config.schema import EngineUpstream
 from gateway.state.settled import SettledRequest, SettledRequests
-from gateway.upstreams.engine import Engine, Patience
+from gateway.upstreams.engine import Engine, EngineStatus
 from telemetry.spans import Kind
 from tests.gateway.support.running import CHAT, RunningGateway, chat, running_gateway
 from tests.gateway.support.upstream import (
@@ -203,19 +202,9 @@ async def test_while_the_upstream_does_not_accept(tmp_path: Path, settled: Settl
 
 
 async def test_while_the_engine_starts(tmp_path: Path, settled: Settled) -> None:
-    launching = asyncio.Event()
-
-    async def never_ready(options: EngineOptions) -> EngineProcess:
-        launching.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    engine = Engine(
-        "engine", EngineUpstream(), EngineOptions(model="x"), launch=never_ready, patience=Patience(start=60)
-    )
+    engine = Engine("engine", EngineUpstream(), EngineStatus(), patience_s=60)
     yaml = "upstreams: {engine: {kind: engine}}\nmodels: {m: {upstream: engine}}"
     async with running_gateway(yaml, tmp_path, upstreams={"engine": engine}) as gateway:
-        await launching.wait()
         client = await (await Client.connect(gateway)).send(stream=True)
         while b"in_flight 1.0" not in await (await gateway.get("/metrics")).read():
             pass

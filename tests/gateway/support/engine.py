@@ -33,6 +33,7 @@ class FakeLauncher:
     url: str
     may_start: asyncio.Event = field(default_factory=asyncio.Event)
     broken: str | None = None
+    status: int | None = None
     launched: list[EngineOptions] = field(default_factory=list)
     processes: list[FakeProcess] = field(default_factory=list)
 
@@ -40,6 +41,6 @@ class FakeLauncher:
         self.launched.append(options)
         await self.may_start.wait()
         if self.broken:
-            raise EngineStopped(self.broken)
+            raise EngineStopped(self.broken, status=self.status)
         self.processes.append(FakeProcess(self.url))
         return self.processes[-1]

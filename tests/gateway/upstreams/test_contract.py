@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from backend_engine.launcher import EngineOptions
 from gateway.answer import EventStream
 from gateway.config.schema import EngineUpstream, OpenAIUpstream, Secret, Timeouts
 from gateway.errors import UpstreamUnreachable
 from gateway.upstreams.base import State, Upstream, UpstreamRequest
-from gateway.upstreams.engine import Engine
+from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
-from tests.gateway.support.engine import FakeLauncher
 from tests.gateway.support.upstream import (
     DONE,
     EVENTS,
@@ -36,10 +34,9 @@ def openai(server: ScriptedUpstream) -> Upstream:
 
 
 def engine(server: ScriptedUpstream) -> Upstream:
-    launcher = FakeLauncher(server.url)
-    launcher.may_start.set()
-    options = EngineOptions(model="/tiny.gguf", model_name="tiny")
-    return Engine("up", EngineUpstream(timeouts=TIMEOUTS), options, launch=launcher)  # type: ignore[arg-type]
+    status = EngineStatus()
+    status.update(State.READY, server.url)
+    return Engine("up", EngineUpstream(model="tiny", timeouts=TIMEOUTS), status)
 
 
 @pytest.fixture(params=[openai, engine])

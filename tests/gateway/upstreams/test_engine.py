@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from backend_engine.launcher import EngineOptions
+from backend_engine.launcher import EXIT_MODEL, EngineOptions
 from gateway.app import engine_options
 from gateway.config.load import load_config
 from gateway.config.schema import Config, EngineUpstream
 from gateway.upstreams.base import State
-from gateway.upstreams.engine import Engine, Patience
+from gateway.upstreams.engine import Engine, EngineStatus
+from gateway.upstreams.engine_process import EngineReport, RestartPauses, SupervisedEngine
 from tests.gateway.support.engine import FakeLauncher
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.upstream import ScriptedUpstream, completion
 
 YAML = "upstreams: {engine: {kind: engine, model: tiny}}\nmodels: {m: {upstream: engine}}"
-PATIENCE = Patience(start=0.05, first_restart=0.01, last_restart=0.02, stable=60)
+PAUSES = RestartPauses(first=0.01, last=0.02, stable=60)
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Stand:
 
     gateway: RunningGateway
     engine: Engine
+    process: SupervisedEngine
     launcher: FakeLauncher
     changes: asyncio.Queue[tuple[State, str]] = field(default_factory=asyncio.Queue)
 
@@ -46,16 +48,18 @@ async def stand(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[Sta
     changes: asyncio.Queue[tuple[State, str]] = asyncio.Queue()
     launcher = FakeLauncher(upstream.url)
     options = EngineOptions(model="/models/tiny.gguf", model_name="tiny")
-    engine = Engine(
-        "engine",
-        EngineUpstream(model="tiny"),
-        options,
-        launch=launcher,  # type: ignore[arg-type]
-        patience=PATIENCE,
-        on_state=lambda name, state, why: changes.put_nowait((state, why)),
-    )
+    status = EngineStatus()
+
+    def on_report(report: EngineReport) -> None:
+        status.update(report.state, report.url)
+        changes.put_nowait((report.state, report.why))
+
+    process = SupervisedEngine("engine", options, on_report, launch=launcher, pauses=PAUSES)  # type: ignore[arg-type]
+    engine = Engine("engine", EngineUpstream(model="tiny"), status, patience_s=0.05)
+    process.start()
     async with running_gateway(YAML, tmp_path, upstreams={"engine": engine}) as gateway:
-        yield Stand(gateway, engine, launcher, changes)
+        yield Stand(gateway, engine, process, launcher, changes)
+    await process.close()
 
 
 async def test_the_gateway_listens_while_the_engine_starts(stand: Stand) -> None:
@@ -68,7 +72,7 @@ async def test_the_gateway_listens_while_the_engine_starts(stand: Stand) -> None
 
 
 async def test_a_request_waits_a_little_for_the_engine(stand: Stand, upstream: ScriptedUpstream) -> None:
-    stand.engine._patience = Patience(start=60)
+    stand.engine._patience_s = 60
     waiting = asyncio.create_task(stand.gateway.post().__aenter__())
     while b"in_flight 1.0" not in await (await stand.gateway.get("/metrics")).read():
         pass
@@ -134,7 +138,8 @@ async def test_pauses_between_tries_grow_to_a_bound(stand: Stand) -> None:
 
 
 async def test_a_failed_engine_answers_at_once(stand: Stand) -> None:
-    stand.engine._patience = Patience(start=60, first_restart=60)
+    stand.engine._patience_s = 60
+    stand.process._pauses = RestartPauses(first=60)
     stand.launcher.broken = "bad model file"
     stand.launcher.may_start.set()
     await stand.until(State.FAILED)
@@ -143,31 +148,34 @@ async def test_a_failed_engine_answers_at_once(stand: Stand) -> None:
         assert (await response.json())["error"]["code"] == "upstream_not_ready"
 
 
+async def test_a_model_that_cannot_be_loaded_is_not_tried_again(stand: Stand) -> None:
+    stand.launcher.broken, stand.launcher.status = "no such tensor", EXIT_MODEL
+    stand.launcher.may_start.set()
+    assert "not tried again" in await stand.until(State.FAILED)
+    assert stand.process._supervisor is not None
+    await stand.process._supervisor
+    assert len(stand.launcher.launched) == 1
+
+
 async def test_closing_stops_the_process(upstream: ScriptedUpstream) -> None:
     launcher = FakeLauncher(upstream.url)
     launcher.may_start.set()
-    ready = asyncio.Event()
-    engine = Engine(
-        "engine",
-        EngineUpstream(),
-        EngineOptions(model="x"),
-        launch=launcher,  # type: ignore[arg-type]
-        on_state=lambda name, state, why: ready.set() if state is State.READY else None,
-    )
-    await engine.start()
-    await ready.wait()
-    await engine.close()
+    reports: list[EngineReport] = []
+    process = SupervisedEngine("e", EngineOptions(model="x"), reports.append, launch=launcher)  # type: ignore[arg-type]
+    process.start()
+    assert (await process.settled()).state is State.READY
+    await process.close()
     assert launcher.processes[0].stopped
-    assert engine.state is State.STOPPED
+    assert [report.state for report in reports] == [State.STARTING, State.READY, State.STOPPED]
 
 
 async def test_closing_while_it_starts_leaves_nothing_behind(upstream: ScriptedUpstream) -> None:
     launcher = FakeLauncher(upstream.url)
-    engine = Engine("engine", EngineUpstream(), EngineOptions(model="x"), launch=launcher)  # type: ignore[arg-type]
-    await engine.start()
+    process = SupervisedEngine("e", EngineOptions(model="x"), lambda report: None, launch=launcher)  # type: ignore[arg-type]
+    process.start()
     await asyncio.sleep(0)
-    await engine.close()
-    assert engine.state is State.STOPPED and launcher.processes == []
+    await process.close()
+    assert process.report.state is State.STOPPED and launcher.processes == []
 
 
 def test_options_of_the_configuration_reach_the_command_line(tmp_path: Path) -> None:
