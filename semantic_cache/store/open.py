@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semantic_cache.errors import BadStoreUrl
 from semantic_cache.store.base import Budget, OnEvent, Store, ignore_event
+from semantic_cache.store.redis import RedisStore
 from semantic_cache.store.sqlite import SqliteStore
 
 _SQLITE = "sqlite://"
@@ -27,8 +28,8 @@ def open_store(
     if url.startswith(_SQLITE):
         path = url[len(_SQLITE) :]
         if not path or path.endswith("/") or "?" in path:
-            raise BadStoreUrl(
-                "'sqlite://' is followed by the path of a file, such as sqlite://.forebay/cache.db."
-            )
+            raise BadStoreUrl("Give the cache's SQLite file a path, such as sqlite://.forebay/cache.db.")
         return SqliteStore(Path(path), budget, on_event=on_event, clock=clock)
+    if url.startswith(("redis://", "rediss://")):
+        return RedisStore(url, budget, on_event=on_event, clock=clock)
     raise BadStoreUrl("The cache's store is 'sqlite://PATH', 'redis://HOST:PORT/0' or 'rediss://…'.")

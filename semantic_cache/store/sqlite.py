@@ -1,10 +1,10 @@
 """The default store: one SQLite file in WAL mode that all processes of a host share.
 
 Reads run on the event loop itself: one row by its key, out of the page cache. Medians on a 2-core machine
-with 8 KiB entries: 12 µs, against 32 µs through a thread, and with 32 readers at once 12 against 915 µs, since
-each switch of threads waits for the interpreter's lock; CPU 17 against 39 µs. An LRU of entries in front would
-save 10 µs, and asking SQLite whether anything has changed takes 5 of them back. So there is neither. In WAL
-mode readers never wait for writers, and `busy_timeout` is 0: what cannot be read now is not available.
+with 8 KiB entries: 12 µs, against 32 µs through a thread, and with 32 readers at once 12 against 915 µs, as
+each switch of threads waits for the interpreter's lock; CPU 17 against 39 µs. An LRU of entries in front
+would save 10 µs, and asking SQLite whether anything has changed takes 5 of them back. So there is neither. In
+WAL mode readers never wait for writers, and `busy_timeout` is 0: what cannot be read now is not available.
 All that writes runs on the `Writer`'s thread, and its failures do not keep reads from being served.
 """
 

@@ -1,0 +1,239 @@
+"""The shared store: Redis 6.2 or later, alone or as a cluster.
+
+A read is one GET, and Redis drops entries at their time by itself. The budget is kept at every put within the
+tenant, whose keys lie in one slot, and over all tenants by a look at their sums with every hundredth part of
+the budget that a worker puts: so much each worker can be over it. Memory that others use is not in it: give
+Redis a `maxmemory` with room to spare, and a policy that spares keys without a time to live (`volatile-*` or
+`noeviction`), since the index has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from semantic_cache.entry import Entry, decode_entry, encode_entry
+from semantic_cache.errors import CorruptEntry, StoreUnavailable
+from semantic_cache.scope import ExactKey
+from semantic_cache.store.base import Budget, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.fair_share import level
+from semantic_cache.store.redis_link import TIMEOUT_S, RedisLink
+from semantic_cache.store.redis_scripts import (
+    DELETE,
+    PUT,
+    TENANTS,
+    TRIM,
+    entry_prefix,
+    index_keys,
+    member_of,
+    tag_of,
+)
+
+# What an entry costs Redis besides its bytes: its key and time, two sorted sets, a hash field.
+ENTRY_BYTES = 512
+_LARGEST_SHARE = 10
+_LOW_WATER = 0.95
+_TOUCHES = 256
+_TOUCH_S = 5.0
+
+
+class RedisStore:
+    """Entries on a server. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        budget: Budget | None = None,
+        *,
+        on_event: OnEvent = ignore_event,
+        clock: Callable[[], float] = time.time,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """The server is not asked before the first call. Raises BadStoreUrl."""
+        self._link = RedisLink(url, on_event, timeout_s)
+        self._budget = budget or Budget()
+        self._on_event = on_event
+        self._clock = clock
+        self._touched: dict[str, dict[str, float]] = {}
+        self._touches = 0
+        self._last_moment = 0.0
+        self._touched_at = time.monotonic()
+        self._puts_left = 0
+        self._bytes_left = 0
+        self._looking = self._look_again = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: ExactKey) -> Entry | None:
+        tag, member = tag_of(key.tenant), member_of(key.digest)
+        stored = await self._link.get(entry_prefix(tag) + member)
+        if stored is None:
+            return None
+        try:
+            entry = decode_entry(stored, key.digest)
+        except CorruptEntry:
+            self._on_event(StoreEvent.CORRUPT, 1)
+            self._later(self.delete(key))
+            return None
+        now = self._clock()
+        if now >= entry.stale_until:
+            return None
+        self._touch(tag, member, now)
+        return entry
+
+    async def put(self, key: ExactKey, entry: Entry) -> bool:
+        stored = encode_entry(entry, key.digest)
+        now = self._clock()
+        left_ms = _milliseconds(entry.stale_until - now)
+        if left_ms <= 0 or len(stored) > self._budget.bytes // _LARGEST_SHARE:
+            return False
+        tag, size = tag_of(key.tenant), len(stored) + ENTRY_BYTES
+        held = await self._link.run(
+            PUT,
+            tag,
+            entry_prefix(tag),
+            member_of(key.digest),
+            self._moment(now),
+            *_limits(self._budget.entries, self._budget.bytes),
+            _milliseconds(entry.stale_until),
+            size,
+            left_ms,
+            stored,
+        )
+        await self._note(tag, held)
+        await self._look_at_times(size)
+        return True
+
+    async def delete(self, key: ExactKey) -> None:
+        tag = tag_of(key.tenant)
+        await self._note(tag, await self._link.run(DELETE, tag, entry_prefix(tag), member_of(key.digest)))
+
+    async def clear(self, tenant: str | None = None) -> int:
+        tags = [tag_of(tenant)] if tenant is not None else list(await self._tenants())
+        for tag in tags:
+            # All at once, so that what is put meanwhile finds a whole index or none.
+            await self._link.write("UNLINK", *index_keys(tag))
+            await self._link.write("HDEL", TENANTS, tag)
+        # By the names, not by the index: an entry that the index lost must go as well.
+        count = 0
+        async for name in self._link.names(entry_prefix(tags[0] if tenant is not None else "*") + "*"):
+            count += await self._link.write("UNLINK", name)
+        return count
+
+    async def stats(self) -> StoreStats:
+        held = [
+            await self._trim(tag, self._budget.entries, self._budget.bytes) for tag in await self._tenants()
+        ]
+        return StoreStats(sum(entries for entries, _ in held), sum(size for _, size in held))
+
+    async def close(self) -> None:
+        if self._touched:
+            self._later(self._flush_touches())
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._link.close()
+
+    async def _look_at_times(self, size: int) -> None:
+        """Every now and then see whether all tenants together hold too much, and trim the largest."""
+        self._puts_left -= 1
+        self._bytes_left -= size
+        if self._puts_left > 0 and self._bytes_left > 0:
+            return
+        self._puts_left, self._bytes_left = self._budget.entries // 100, self._budget.bytes // 100
+        # One look at a time; what is put meanwhile is seen by another one.
+        self._look_again = True
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            while self._look_again:
+                self._look_again = False
+                await self._look()
+        finally:
+            self._looking = False
+
+    async def _look(self) -> None:
+        entries, size = self._budget.entries, self._budget.bytes
+        held = await self._tenants()
+        if _within(held, entries, size):
+            return
+        # What was noted last may have expired since.
+        held = {tag: await self._trim(tag, entries, size) for tag in held}
+        if _within(held, entries, size):
+            return
+        most = level([of for of, _ in held.values()], int(entries * _LOW_WATER))
+        most_bytes = level([of for _, of in held.values()], int(size * _LOW_WATER))
+        for tag, (its_entries, its_bytes) in held.items():
+            if its_entries > most or its_bytes > most_bytes:
+                await self._trim(tag, most, most_bytes)
+
+    async def _tenants(self) -> dict[str, tuple[int, int]]:
+        """Return entries and bytes by tag, as of each tenant's last change."""
+        noted: dict[bytes, bytes] = await self._link.read("HGETALL", TENANTS)
+        return {tag.decode(): _pair(held.split()) for tag, held in noted.items()}
+
+    async def _trim(self, tag: str, most: int, most_bytes: int) -> tuple[int, int]:
+        now = _milliseconds(self._clock())
+        held = await self._link.run(TRIM, tag, entry_prefix(tag), "", now, *_limits(most, most_bytes))
+        await self._note(tag, held)
+        return _pair(held)
+
+    async def _note(self, tag: str, held: list[Any]) -> None:
+        """Note what a script says the tenant holds now: entries, bytes, and how many it evicted."""
+        entries, size, evicted = held
+        if evicted:
+            self._on_event(StoreEvent.EVICTED, evicted)
+        if entries:
+            await self._link.write("HSET", TENANTS, tag, f"{entries} {size}")
+        else:
+            await self._link.write("HDEL", TENANTS, tag)
+
+    def _moment(self, now: float) -> float:
+        """Return milliseconds that are never the same twice, so that the order of use has no ties."""
+        self._last_moment = max(self._last_moment + 0.001, now * 1000)
+        return self._last_moment
+
+    def _touch(self, tag: str, member: str, now: float) -> None:
+        self._touched.setdefault(tag, {})[member] = self._moment(now)
+        self._touches += 1
+        at = time.monotonic()
+        if self._touches >= _TOUCHES or at - self._touched_at > _TOUCH_S:
+            self._touched_at = at
+            self._later(self._flush_touches())
+
+    async def _flush_touches(self) -> None:
+        touched, self._touched, self._touches = self._touched, {}, 0
+        for tag, members in touched.items():
+            scores = [part for member, at in members.items() for part in (at, member)]
+            # XX: what has left the index meanwhile stays out of it.
+            await self._link.write("ZADD", index_keys(tag)[0], "XX", *scores)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for; a store that is down does without."""
+
+        async def run() -> None:
+            with contextlib.suppress(StoreUnavailable):
+                await work
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _within(held: dict[str, tuple[int, int]], entries: int, size: int) -> bool:
+    return sum(of for of, _ in held.values()) <= entries and sum(of for _, of in held.values()) <= size
+
+
+def _limits(most: int, most_bytes: int) -> tuple[int, int, int, int]:
+    """Return what a tenant may hold, and how far eviction goes once it holds more."""
+    return most, most_bytes, max(1, int(most * _LOW_WATER)), int(most_bytes * _LOW_WATER)
+
+
+def _pair(held: list[Any]) -> tuple[int, int]:
+    return int(held[0]), int(held[1])
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,129 @@
+"""The Redis store's keys, and the scripts that change an entry together with its tenant's index.
+
+All keys of a tenant share a hash tag, so in a cluster they lie in one slot and a script may touch them:
+
+    forebay:cache:1:{TAG}:e:DIGEST   the entry, with its own time to live
+    forebay:cache:1:{TAG}:used       sorted set: digest by last use, in milliseconds
+    forebay:cache:1:{TAG}:until      sorted set: digest by the end of its time, in milliseconds
+    forebay:cache:1:{TAG}:sizes      hash: digest to bytes
+    forebay:cache:1:{TAG}:bytes      sum of the sizes
+    forebay:cache:1:tenants          hash: TAG to "entries bytes", as of the tenant's last change
+
+An entry that Redis drops at its time stays in the index until the next script comes by and takes it out. The
+scripts name the entries that they evict themselves; those are in the slot of the declared keys.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from hashlib import sha1, sha256
+
+PREFIX = "forebay:cache:1:"
+TENANTS = f"{PREFIX}tenants"
+
+
+def tag_of(tenant: str) -> str:
+    """Return the hash tag of a tenant: whatever its name holds, it neither breaks a key nor shows in it."""
+    return sha256(tenant.encode()).hexdigest()[:24]
+
+
+def member_of(digest: bytes) -> str:
+    """Return a key's digest as it stands in names and indexes."""
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def entry_prefix(tag: str) -> str:
+    """Return what the names of a tenant's entries begin with."""
+    return f"{PREFIX}{{{tag}}}:e:"
+
+
+def index_keys(tag: str) -> list[str]:
+    """Return the index's keys in the order that the scripts take them."""
+    return [f"{PREFIX}{{{tag}}}:{part}" for part in ("used", "until", "sizes", "bytes")]
+
+
+_COMMON = """
+local used, ends, sizes, bytes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+local function forget(member)
+  local size = redis.call('HGET', sizes, member)
+  if size then
+    redis.call('HDEL', sizes, member)
+    redis.call('DECRBY', bytes, size)
+  end
+  redis.call('ZREM', used, member)
+  redis.call('ZREM', ends, member)
+end
+
+local function held()
+  local entries = redis.call('ZCARD', used)
+  if entries == 0 then redis.call('DEL', ends, sizes, bytes) end
+  return entries, tonumber(redis.call('GET', bytes) or '0')
+end
+
+local function drop_expired(now)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 1000)) do
+    forget(member)
+  end
+end
+
+local function trim(prefix, most, most_bytes, low, low_bytes)
+  local evicted = 0
+  local entries, size = held()
+  if entries <= most and size <= most_bytes then return entries, size, evicted end
+  while entries > 0 and (entries > low or size > low_bytes) do
+    local member = redis.call('ZRANGE', used, 0, 0)[1]
+    redis.call('UNLINK', prefix .. member)
+    forget(member)
+    evicted = evicted + 1
+    entries, size = held()
+  end
+  return entries, size, evicted
+end
+"""
+
+_PUT = """
+local prefix, member, now = ARGV[1], ARGV[2], ARGV[3]
+local ends_at, size, left, entry = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+redis.call('SET', prefix .. member, entry, 'PX', left)
+forget(member)
+redis.call('ZADD', used, now, member)
+redis.call('ZADD', ends, ends_at, member)
+redis.call('HSET', sizes, member, size)
+redis.call('INCRBY', bytes, size)
+drop_expired(now)
+return {trim(prefix, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))}
+"""
+
+_DELETE = """
+redis.call('UNLINK', ARGV[1] .. ARGV[2])
+forget(ARGV[2])
+local entries, size = held()
+return {entries, size, 0}
+"""
+
+_TRIM = """
+drop_expired(ARGV[3])
+return {trim(ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))}
+"""
+
+
+class Script:
+    """A script and the digest that Redis knows it by."""
+
+    __slots__ = ("sha", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = _COMMON + source
+        # Redis's name for it (EVALSHA); no secret hangs on it.
+        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+# Arguments begin alike: the prefix of the entries' names, a member, now, the most entries and bytes that the
+# tenant may hold, and how many of both are left once it has held more. All answer entries, bytes, evicted.
+PUT = Script(_PUT)
+"""Keep an entry; also the end of its time, its size, milliseconds left, and itself."""
+DELETE = Script(_DELETE)
+"""Forget an entry; only prefix and member."""
+TRIM = Script(_TRIM)
+"""Forget what is past its time, and then what is too much."""
