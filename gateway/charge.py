@@ -38,7 +38,9 @@ def _usage(call: Call, prompt_tokens: int) -> Usage:
     if outcome.usage is not None:
         return outcome.usage
     answered = call.error is None and call.status is not None and call.status < 300
-    if answered or outcome.counted or call.error in _AT_WORK:
+    # A call that others wait for goes on after the request that began it.
+    running = call.ended_s is None
+    if answered or running or outcome.counted or call.error in _AT_WORK:
         return Usage(prompt_tokens, outcome.counted)
     return Usage()
 
