@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
@@ -13,6 +14,7 @@ from gateway.answer import Answer, Events, EventStream
 from gateway.config.schema import Timeouts
 from gateway.errors import (
     UpstreamBroke,
+    UpstreamError,
     UpstreamGarbage,
     UpstreamRefusedUs,
     UpstreamTimeout,
@@ -21,7 +23,8 @@ from gateway.errors import (
 from gateway.upstreams.base import UpstreamRequest
 from gateway.wire.errors import INVALID_REQUEST, error_body
 from gateway.wire.headers import to_client
-from gateway.wire.sse import Event, EventTooLarge, SseParser
+from gateway.wire.sse import UNFINISHED, Event, EventTooLarge, SseParser
+from gateway.wire.usage import DONE
 from telemetry import names
 from telemetry.version import __version__
 
@@ -30,6 +33,8 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 # Shorter than uvicorn's five seconds, so that we rarely write into a connection the server is just closing.
 _KEEP_ALIVE_S = 4.0
 _SLICE_BYTES = 256 * 1024
+# After `[DONE]` the answer is complete; this is for the end of the message, to keep the connection.
+_AFTER_DONE_S = 1.0
 _EVENT_STREAM = "text/event-stream"
 _log = structlog.get_logger("gateway.upstreams")
 
@@ -197,14 +202,15 @@ class _Reader:
 
 
 class _EventSource:
-    """The events of an answer as they come in."""
+    """The events of an answer as they come in, to its end or to `[DONE]`, whichever is first."""
 
-    __slots__ = ("_name", "_over", "_parser", "_reader")
+    __slots__ = ("_done", "_name", "_over", "_parser", "_reader")
 
     def __init__(self, reader: _Reader, name: str) -> None:
         self._reader = reader
         self._name = name
         self._parser = SseParser(MAX_EVENT_BYTES)
+        self._done = False
         self._over = False
 
     def __aiter__(self) -> _EventSource:
@@ -212,20 +218,35 @@ class _EventSource:
 
     async def __anext__(self) -> Events:
         while not self._over:
+            if self._done:
+                self._over = True
+                await self._end_of_message()
+                break
             if not (chunk := await self._reader.chunk()):
                 self._over = True
                 if rest := self._parser.rest():
                     # No client will dispatch it, but the upstream's bytes are the client's bytes.
-                    return [Event(rest)]
+                    return [Event(rest, type=UNFINISHED)]
                 break
             try:
-                if events := self._parser.feed(chunk):
-                    return events
+                events = self._parser.feed(chunk)
             except EventTooLarge as error:
                 raise UpstreamGarbage(
                     f"The upstream '{self._name}' is not to be understood: {error}."
                 ) from None
+            if DONE in (said := [event.data for event in events]):
+                self._done = True
+                return events[: said.index(DONE) + 1]
+            if events:
+                return events
         raise StopAsyncIteration
+
+    async def _end_of_message(self) -> None:
+        # The client has its whole answer: what goes wrong or comes now is no failure of it.
+        with contextlib.suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(_AFTER_DONE_S):
+                while await self._reader.chunk():
+                    pass
 
 
 def _data(body: bytes | None) -> bytes | AsyncIterator[bytes] | None:

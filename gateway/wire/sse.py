@@ -16,6 +16,8 @@ import msgspec
 # A blank line, which ends an event. The atomic groups keep CR LF from being taken for two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+UNFINISHED = ""
+"""The type of a block that the end of the stream cut off; an event's own type is never empty."""
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -10,7 +10,7 @@ import msgspec
 from gateway.errors import UpstreamBroke, UpstreamGarbage
 from gateway.wire.members import NotAnObject
 from gateway.wire.splice import without_member
-from gateway.wire.sse import Event
+from gateway.wire.sse import UNFINISHED, Event
 
 DONE = b"[DONE]"
 _BYTES_PER_TOKEN = 4
@@ -175,7 +175,8 @@ class UsageTap:
     def _one(self, event: Event) -> Event | None:
         data = event.data
         if data is None:
-            return event
+            # Half an event would swallow the error event that follows it.
+            return None if event.type == UNFINISHED and not self._outcome.done else event
         if data == DONE:
             self._outcome.done = True
             return event
