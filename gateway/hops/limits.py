@@ -12,7 +12,7 @@ from gateway.answer import Answer
 from gateway.charge import charge_of
 from gateway.config.schema import Limits, Price
 from gateway.cost import cost_usd
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.state.ledger.base import Ask, Ledger, Refusal, Reservation, nano_usd
@@ -66,7 +66,11 @@ class EnforceLimits:
         least = stated or 0
         if limits.usd_per_day is None:
             return Ask(prompt + completion, 0, prompt + least, 0)
-        price = self._price_of(ex.view.model)
+        try:
+            price = self._price_of(ex.view.model)
+        except ModelNotFound:
+            # The route's to refuse; the answer then says how much is left, as all others do.
+            price = Price()
         if price is None:
             raise InvalidRequest(
                 f"The model `{ex.view.model}` has no price in this gateway's configuration, "
