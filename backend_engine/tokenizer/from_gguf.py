@@ -13,8 +13,8 @@ from tokenizers.processors import TemplateProcessing
 
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.tokenizer.pieces import byte_level_bytes, sentencepiece_bytes
-from backend_engine.tokenizer.pre_tokenizers import PRE_TOKENIZERS
 from backend_engine.tokenizer.sentencepiece_merges import merges_from_scores
+from backend_engine.tokenizer.text_rules import TEXT_RULES
 from backend_engine.tokenizer.tokenizer import Tokenizer
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
@@ -64,14 +64,18 @@ def tokenizer_from_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
 
 def _byte_level(path: Path, metadata: Mapping[str, Any], tokens: list[str]) -> tokenizers.Tokenizer:
     pre = metadata.get("tokenizer.ggml.pre", "default")
-    if pre not in PRE_TOKENIZERS:
-        known = ", ".join(PRE_TOKENIZERS)
+    if pre not in TEXT_RULES:
+        known = ", ".join(TEXT_RULES)
         raise UnsupportedModel(f"{path}: pre-tokenizer {pre!r} is not supported (only {known})")
     merges = _merges(path, metadata)
     if merges is None:
         raise CheckpointError(f"{path}: tokenizer.ggml.merges is missing")
-    backend = tokenizers.Tokenizer(BPE(vocab=_vocab(tokens), merges=merges))
-    backend.pre_tokenizer = PRE_TOKENIZERS[pre]()
+    rules = TEXT_RULES[pre]
+    model = BPE(vocab=_vocab(tokens), merges=merges, ignore_merges=rules.whole_words_first)
+    backend = tokenizers.Tokenizer(model)
+    if rules.normalizer is not None:
+        backend.normalizer = rules.normalizer()
+    backend.pre_tokenizer = rules.pre_tokenizer()
     backend.decoder = decoders.ByteLevel()
     return backend
 
