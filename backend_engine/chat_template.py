@@ -22,8 +22,8 @@ from jinja2.utils import Namespace
 
 from backend_engine.errors import InvalidRequest, UnsupportedModel
 
-MAX_STEPS = 500_000
-"""Loop rounds and macro calls in one rendering: about a second of work."""
+MAX_STEPS = 200_000
+"""Loop rounds and macro calls in one rendering: up to a second of work, far beyond any conversation."""
 MAX_TEXT = 32_000_000
 """Characters in one rendering, and in any string that the template builds by repetition."""
 _MAX_EXPONENT = 64
