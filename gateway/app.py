@@ -17,13 +17,17 @@ from gateway.endpoints.inference import Inference
 from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
+from gateway.hops.coalesce import Coalesce
 from gateway.hops.edge import Edge
+from gateway.hops.exact_cache import ExactCache
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
+from gateway.hops.store_answer import StoreAnswer
 from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
-from gateway.pipeline import Pipeline, Step
+from gateway.pipeline import OnFailure, Pipeline, Step
+from gateway.refresh import Refresher
 from gateway.state.keys.keyring import Keyring
 from gateway.state.open import open_keys, open_ledger
 from gateway.state.outage import Outage
@@ -31,9 +35,14 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
 from gateway.wire.request import Endpoint
+from semantic_cache.store.base import Budget, Store, StoreEvent
+from semantic_cache.store.open import open_store
+from telemetry.metrics import GatewayMetrics
 from telemetry.setup import Telemetry
 
 _MIB = 1024 * 1024
+_CACHE_DEADLINE_S = 2.0
+"""A store has deadlines of its own; this one is for what they do not foresee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +102,18 @@ def build_gateway(
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
+    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
+    cached = _Cached.of(config, call, telemetry, metrics)
     pipeline = Pipeline(
         [
             Step(Settle(metrics, settled)),
             Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
             Step(EnforceLimits(ledger, route.price, metrics)),
             Step(route),
-            Step(CallUpstream(upstreams, telemetry.tracer, metrics)),
+            *cached.steps,
         ]
     )
+    cached.refresher.bind(pipeline.run)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
@@ -111,6 +123,7 @@ def build_gateway(
                 await upstream.start()
             yield
         finally:
+            await cached.close()
             await keyring.close()
             await ledger.close()
             await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
@@ -125,3 +138,44 @@ def build_gateway(
         web.get("/forebay/requests/{id}", requests.one),
     ]
     return Gateway(routes, running, upstreams, drain, keyring)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """The hops from the cache to the upstream, and what must be closed with them."""
+
+    steps: Sequence[Step]
+    refresher: Refresher
+    keeper: StoreAnswer | None
+    store: Store | None
+
+    @classmethod
+    def of(cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics) -> _Cached:
+        """Return the hops of a configuration; without a cache the upstream is called at once."""
+        refresher, settings = Refresher(), config.cache
+        if settings is None:
+            return cls([call], refresher, None, None)
+
+        def on_event(event: StoreEvent, count: int) -> None:
+            metrics.cache_store_event(event.value, count)
+
+        budget = Budget(settings.max_entries, settings.max_mb * _MIB)
+        store = open_store(settings.store.reveal(), budget, on_event=on_event)
+        keeper = StoreAnswer(store, settings, metrics)
+        rest = [Step(keeper, OnFailure.OPEN), call]
+        look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
+        steps = [
+            Step(look_up, OnFailure.OPEN, _CACHE_DEADLINE_S),
+            # It runs the rest itself, outside of any one request, unless a request is to go alone.
+            Step(Coalesce(Pipeline(rest))),
+            *rest,
+        ]
+        return cls(steps, refresher, keeper, store)
+
+    async def close(self) -> None:
+        """Break off refreshes, finish storing, close the store."""
+        await self.refresher.close()
+        if self.keeper is not None:
+            await self.keeper.close()
+        if self.store is not None:
+            await self.store.close()

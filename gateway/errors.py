@@ -7,6 +7,7 @@ GatewayError
 │   ├── NotBuilt                400: a header or field whose part does not exist yet, refused by name
 │   ├── ModelNotFound           404
 │   ├── Unauthenticated         401: no key, or none that is valid
+│   ├── NotInCache              504: `only-if-cached`, and there is no stored answer
 │   ├── RequestNotFound         404: no settled request of that id is remembered
 │   ├── RequestStalled          408: the body stopped arriving
 │   ├── BodyTooLarge            413
@@ -74,6 +75,10 @@ class ModelNotFound(RequestError):
         super().__init__(
             f"The model `{model}` does not exist or you do not have access to it.", param="model"
         )
+
+
+class NotInCache(RequestError):
+    """The request wants a stored answer or none, and there is none (RFC 9111, section 5.2.1.7)."""
 
 
 class RequestNotFound(RequestError):

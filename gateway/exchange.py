@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from gateway.answer import Tap
+from gateway.cache_state import CacheState
 from gateway.config.schema import Limits, Model
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.state.ledger.base import Used
@@ -40,6 +42,8 @@ class Call:
     error: str | None = None
     """A value of `error.type`."""
     outcome: Outcome = field(default_factory=Outcome)
+    span: TraceContext | None = None
+    """The call's place in a trace that is recorded."""
 
     def seconds(self) -> float:
         """Return how long the call took, or has taken so far."""
@@ -78,6 +82,9 @@ class Exchange:
     report: bool = False
     route: Route | None = None
     calls: list[Call] = field(default_factory=list)
+    cache: CacheState | None = None
+    observers: list[Tap] = field(default_factory=list)
+    """See the upstream's own events, before anything is taken out of them."""
     metered: bool = False
     """Answers are counted while they pass, in case the upstream does not report its count."""
     charged: Used | None = None

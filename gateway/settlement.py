@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from gateway.cache_state import SERVED
 from gateway.cost import cost_usd
 from gateway.exchange import Exchange
 from gateway.state.ledger.base import NANO
@@ -25,6 +26,8 @@ def usage_of(ex: Exchange) -> SettledUsage | None:
 
 def cost_of(ex: Exchange) -> float | None:
     """Return the price of all calls, or None if a call's tokens or price are not known."""
+    if ex.cache is not None and ex.cache.verdict in SERVED and not ex.calls:
+        return 0.0
     cost = 0.0
     for call in ex.calls:
         usage, price = call.outcome.usage, call.target.price
@@ -71,6 +74,7 @@ def settle(ex: Exchange) -> SettledRequest:
         stream=ex.view.stream if ex.view else False,
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,
+        cache=ex.cache.verdict if ex.cache else None,
         attempts=len(ex.calls),
         usage=usage_of(ex),
         cost_usd=cost_of(ex),

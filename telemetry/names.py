@@ -17,6 +17,7 @@ from typing import Final
 QUEUE: Final = "queue"
 PREFILL: Final = "prefill"
 DECODE: Final = "decode"
+CACHE_EXACT: Final = "cache.exact"
 
 # gen_ai.operation.name
 CHAT: Final = "chat"
@@ -95,6 +96,12 @@ FOREBAY_LIMIT: Final = "forebay.limit"
 FOREBAY_HOP_SKIPPED: Final = "forebay.hop.skipped"
 """Event: a hop failed or ran past its deadline and stepped aside."""
 
+FOREBAY_CACHE_VERDICT: Final = "forebay.cache.verdict"
+"""The value of `x-forebay-cache`."""
+FOREBAY_CACHE_AGE: Final = "forebay.cache.age_s"
+FOREBAY_CACHE_REASON: Final = "forebay.cache.reason"
+"""One word: why a request has no key, or why its answer was not stored."""
+
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
 FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
@@ -122,6 +129,9 @@ M_LIMIT_REJECTIONS: Final = "forebay_limit_rejections"
 M_STATE_ERRORS: Final = "forebay_state_errors"
 M_IN_FLIGHT: Final = "forebay_requests_in_flight"
 M_SPANS_DROPPED: Final = "forebay_trace_spans_dropped"
+M_CACHE_REQUESTS: Final = "forebay_cache_requests"
+M_CACHE_STORE_EVENTS: Final = "forebay_cache_store_events"
+M_CACHE_ADMISSIONS: Final = "forebay_cache_admissions"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_ENGINE_RUNNING: Final = "forebay_engine_num_requests_running"

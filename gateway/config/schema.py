@@ -152,6 +152,19 @@ class StateConfig(Struct, frozen=True):
     store: StoreUrl = StoreUrl("sqlite://.forebay/state.db")
 
 
+class CacheConfig(Struct, frozen=True):
+    """The exact answer cache. `cache: null` switches it off."""
+
+    store: StoreUrl = StoreUrl("sqlite://.forebay/cache.db")
+    sampled: Literal["reuse", "off"] = "reuse"
+    """Whether a stored answer may serve a request that asks for a sampled one (temperature above 0)."""
+    ttl_s: Seconds = 86_400.0
+    stale_s: Annotated[float, Meta(ge=0)] = 3_600.0
+    """How long after its time an answer may still be served while a new one is fetched in the background."""
+    max_entries: Count = 100_000
+    max_mb: Count = 1_024
+
+
 class TelemetryConfig(Struct, frozen=True):
     """Traces and logs."""
 
@@ -169,4 +182,5 @@ class Config(Struct, frozen=True):
     routes: dict[str, RouteConfig] = msgspec.field(default_factory=dict)
     tenants: tuple[Tenant, ...] = ()
     state: StateConfig = StateConfig()
+    cache: CacheConfig | None = CacheConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

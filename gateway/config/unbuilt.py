@@ -6,7 +6,8 @@ from gateway.config.document import Node, Place
 from gateway.errors import ConfigError
 
 _KEYS: tuple[tuple[str, ...], ...] = (
-    ("cache",),
+    ("cache", "mode"),
+    ("cache", "semantic"),
     ("compress",),
     ("routes", "*", "quality"),
     ("models", "*", "price", "batch"),

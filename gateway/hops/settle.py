@@ -72,6 +72,8 @@ class Settle:
         )
 
     def _count(self, ex: Exchange, record: SettledRequest) -> None:
+        if record.cache is not None:
+            self._metrics.cache_request(record.cache)
         # Names behind the star are the client's invention: one label for all of them.
         model = ex.route.model if ex.route else ""
         timings = record.timings_ms

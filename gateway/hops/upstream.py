@@ -44,6 +44,8 @@ class CallUpstream:
             parent=ex.span,
             start_ns=self._tracer.clock.at(call.started_s),
         )
+        if span.recording:
+            call.span = span.context
         watch = _Watch(ex, call, span, upstream, self._metrics)
         usage = upstream.reports_usage and ex.view.stream
         request = UpstreamRequest(
@@ -58,6 +60,8 @@ class CallUpstream:
             answer = await upstream.send(request)
             call.status = answer.status
             if isinstance(answer.body, EventStream):
+                for observer in ex.observers:
+                    answer.body.tap(observer)
                 answer.body.tap(
                     UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted, count=ex.metered)
                 )

@@ -58,6 +58,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     status: int | None
     error: str | None
+    cache: str | None = None
+    """What `x-forebay-cache` said, or would say had the request come that far."""
     attempts: int
     usage: SettledUsage | None
     cost_usd: float | None

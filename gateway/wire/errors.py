@@ -32,6 +32,7 @@ _TABLE: dict[type[BaseException], ErrorKind] = {
     errors.ModelNotFound: ErrorKind(404, INVALID_REQUEST, "model_not_found"),
     errors.Unauthenticated: ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
     errors.RequestNotFound: ErrorKind(404, INVALID_REQUEST, "request_not_found"),
+    errors.NotInCache: ErrorKind(504, INVALID_REQUEST, "not_in_cache"),
     errors.RequestStalled: ErrorKind(408, INVALID_REQUEST, "request_timeout"),
     errors.BodyTooLarge: ErrorKind(413, INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaType: ErrorKind(415, INVALID_REQUEST, "unsupported_media_type"),

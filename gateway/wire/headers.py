@@ -14,15 +14,16 @@ ROUTE = "x-forebay-route"
 ATTEMPTS = "x-forebay-attempts"
 COST = "x-forebay-cost-usd"
 REPORT = "x-forebay-report"
+CACHE = "x-forebay-cache"
+CACHE_TTL = "x-forebay-cache-ttl"
 
 # Credentials, cookies, addresses and everything unknown end here: an upstream learns what it needs.
 _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (REPORT,)
+_BUILT = (REPORT, CACHE_TTL)
 _NOT_BUILT = (
-    "x-forebay-cache-ttl",
     "x-forebay-cache-threshold",
     "x-forebay-route",
     "x-forebay-compress",

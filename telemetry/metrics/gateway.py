@@ -80,6 +80,30 @@ class GatewayMetrics:
                 registry=registry,
             )
         )
+        self._cache_requests = Children(
+            Counter(
+                names.M_CACHE_REQUESTS,
+                "Requests by what the cache made of them.",
+                ("verdict",),
+                registry=registry,
+            )
+        )
+        self._cache_admissions = Children(
+            Counter(
+                names.M_CACHE_ADMISSIONS,
+                "Answers by whether they were stored, and if not, why.",
+                ("outcome",),
+                registry=registry,
+            )
+        )
+        self._cache_events = Children(
+            Counter(
+                names.M_CACHE_STORE_EVENTS,
+                "What the cache's store told of itself: calls it did not answer, corrupt and evicted entries.",
+                ("event",),
+                registry=registry,
+            )
+        )
         self.in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
         """`inc()` when a request comes in, `dec()` in the `finally` of its handler."""
         if spans_dropped is not None:
@@ -119,6 +143,18 @@ class GatewayMetrics:
     def state_error(self, part: str) -> None:
         """Count one failure of the store of `keys` or of the `ledger`."""
         self._state_errors.of(part).inc()
+
+    def cache_request(self, verdict: str) -> None:
+        """Count one request; `verdict` is the value of `x-forebay-cache`."""
+        self._cache_requests.of(verdict).inc()
+
+    def cache_admission(self, outcome: str) -> None:
+        """Count one answer: `stored`, or the word that says why it was not."""
+        self._cache_admissions.of(outcome).inc()
+
+    def cache_store_event(self, event: str, count: int) -> None:
+        """Count `unavailable`, `corrupt` or `evicted`."""
+        self._cache_events.of(event).inc(count)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

@@ -62,13 +62,17 @@ async def running_gateway(
     environ: Mapping[str, str] | None = None,
     upstreams: dict[str, Upstream] | None = None,
     traced: bool = False,
+    cached: bool = False,
     drain_s: float = 0.2,
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway with this configuration; `upstreams` replace those of the configuration."""
     file = folder / "forebay.yaml"
-    file.write_text(yaml)
+    # What one test has asked must not answer another: the cache is on only where it is the point.
+    file.write_text(yaml if cached else f"{yaml}\ncache: null\n")
     # Nothing that lies in the working directory may decide what a test sees.
     state = {"FOREBAY__STATE__STORE": f"sqlite://{folder}/state.db"}
+    if cached and "cache:" not in yaml:
+        state["FOREBAY__CACHE__STORE"] = f"sqlite://{folder}/cache.db"
     config = load_config(file, environ={**state, **(environ or {})})
     spans: list[RecordedSpan] = []
     tracer = Tracer(spans.append) if traced else NullTracer()

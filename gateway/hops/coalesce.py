@@ -1,0 +1,123 @@
+"""Lets identical requests that are under way share one upstream call, streams included.
+
+The call runs outside of any one request: whoever leaves, the others get their answer. It is charged to the
+request that began it, or to its heir if that one leaves first. If it fails, one of those who wait tries once
+more for all of them, and what comes of that is everybody's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TypeAlias
+
+from gateway.answer import Answer, Events, EventStream
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
+from gateway.pipeline import Next, Pipeline
+from gateway.wire.errors import kind_of
+from semantic_cache.scope import ExactKey
+from semantic_cache.single_flight import Flight, SingleFlight
+
+LAST_ATTEMPT = 2
+_RETRIED = 500
+_TOO_MANY = 429
+
+
+class _Rider:
+    """A request on a flight; an exchange itself has no identity to be looked up by."""
+
+    __slots__ = ("ex",)
+
+    def __init__(self, ex: Exchange) -> None:
+        self.ex = ex
+
+
+# A stream and a whole answer travel differently, and so does a stream with its usage.
+_Key: TypeAlias = tuple[ExactKey, bool, bool]
+_Flight: TypeAlias = Flight[_Rider, Answer, Events]
+
+
+class Coalesce:
+    """Joins a request to the flight of its key, or begins one."""
+
+    name = "coalesce"
+
+    def __init__(self, rest: Pipeline) -> None:
+        """`rest` is the pipeline of the hops that follow this one; a flight runs through it once."""
+        self._rest = rest
+        self._flights: SingleFlight[_Key, _Rider, Answer, Events] = SingleFlight(_hand_over)
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        cache = ex.cache
+        if cache is None or cache.key is None or not cache.shares or ex.view is None:
+            return await next(ex)
+        key = (cache.key, ex.view.stream, ex.view.usage_wanted)
+        attempt = 1
+        while True:
+            rider = _Rider(ex)
+
+            async def start(flight: _Flight) -> None:
+                await self._fly(ex, flight)
+
+            flight = self._flights.board(key, rider, start, attempt=attempt)
+            follows = flight.leader is not rider
+            if follows:
+                cache.verdict = "coalesced"
+                ex.span.link(flight.leader.ex.span.context)
+            try:
+                head = await asyncio.shield(flight.head)
+            except BaseException as error:
+                self._flights.leave(key, flight, rider)
+                if not follows or flight.attempt >= LAST_ATTEMPT or not _may_be_retried(error):
+                    raise
+            else:
+                if not (follows and flight.attempt < LAST_ATTEMPT and _is_failure(head)):
+                    return self._share(key, flight, rider, head)
+                self._flights.leave(key, flight, rider)
+            attempt = LAST_ATTEMPT
+            cache.verdict = "miss"
+
+    async def _fly(self, ex: Exchange, flight: _Flight) -> None:
+        """Run the rest of the hops for all riders, on an exchange that outlives the one that began it."""
+        shared = replace(ex, calls=ex.calls, observers=[], _endings=ExitStack())
+        answer: Answer | None = None
+        try:
+            answer = await self._rest.run(shared)
+            flight.head.set_result(answer)
+            if isinstance(answer.body, EventStream):
+                async for events in answer.body:
+                    flight.body.put(events)
+            flight.body.end()
+            if shared.cache is not None and shared.cache.kept is not None:
+                # Until the answer can be found in the store, who asks for it still gets it from here.
+                await asyncio.wait([shared.cache.kept])
+        except BaseException as error:
+            if answer is not None:
+                answer.close(error)
+            raise
+        finally:
+            shared.end()
+
+    def _share(self, key: _Key, flight: _Flight, rider: _Rider, head: Answer) -> Answer:
+        if isinstance(head.body, bytes):
+            self._flights.leave(key, flight, rider)
+            return Answer(head.status, head.body, dict(head.headers))
+        stream = EventStream(flight.body.read(), lambda: self._flights.leave(key, flight, rider))
+        return Answer(head.status, stream, dict(head.headers))
+
+
+def _hand_over(old: _Rider, new: _Rider) -> None:
+    """Make the new leader answer for the call, whose list the flight goes on filling."""
+    new.ex.calls, old.ex.calls = old.ex.calls, []
+
+
+def _is_failure(answer: Answer) -> bool:
+    return answer.status >= _RETRIED or answer.status == _TOO_MANY
+
+
+def _may_be_retried(error: BaseException) -> bool:
+    return isinstance(error, GatewayError) and (
+        kind_of(error).status >= _RETRIED or kind_of(error).status == _TOO_MANY
+    )

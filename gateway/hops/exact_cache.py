@@ -1,0 +1,164 @@
+"""Answers from the exact tier of the cache: the same request, by the same tenant, has been answered before.
+
+Fails open: a store that does not answer costs a hit and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+from gateway.answer import Answer, Events, EventStream
+from gateway.cache_state import CacheState
+from gateway.config.schema import CacheConfig
+from gateway.errors import InvalidRequest, NotInCache
+from gateway.exchange import Exchange
+from gateway.pipeline import Next
+from gateway.wire import headers
+from gateway.wire.request import Endpoint, read_request
+from gateway.wire.splice import without_member
+from gateway.wire.sse import data_event
+from semantic_cache.admission import refuse_request
+from semantic_cache.cache_status import (
+    AGE,
+    CACHE_STATUS,
+    Forward,
+    age_header,
+    forward_status,
+    hit_status,
+)
+from semantic_cache.directives import BODY_FIELD, CACHE_CONTROL, CACHE_TTL, Directives, read_directives
+from semantic_cache.entry import Entry
+from semantic_cache.errors import BadDirective, NotCanonical, StoreUnavailable
+from semantic_cache.freshness import Use, use_of
+from semantic_cache.question import read_question
+from semantic_cache.replay import can_serve, replay_body, replay_events
+from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.store.base import Store
+from telemetry import names
+from telemetry.context import SAMPLED, TraceContext
+from telemetry.spans import Tracer
+
+_ENDPOINTS = {Endpoint.CHAT: "chat", Endpoint.COMPLETIONS: "completions"}
+
+
+class ExactCache:
+    """Looks a request up, and says what became of it in the answer's headers."""
+
+    name = "cache.exact"
+
+    def __init__(
+        self,
+        store: Store,
+        config: CacheConfig,
+        tracer: Tracer,
+        refresh: Callable[[Exchange, ExactKey], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`refresh` fetches a stale request's answer anew in the background."""
+        self._store = store
+        self._sampled = config.sampled
+        self._tracer = tracer
+        self._refresh = refresh
+        self._clock = clock
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        if ex.endpoint not in _ENDPOINTS:
+            return await next(ex)
+        state = ex.cache = self._state(ex)
+        if state.looks_up and (answer := await self._look_up(ex, state)) is not None:
+            return answer
+        if state.directives.only_if_cached:
+            raise NotInCache("The request asks for a cached answer only, and there is none.")
+        self._note_forward(ex, state)
+        answer = await next(ex)
+        # Only now is it known whether the request went to the upstream or joined another.
+        self._note_forward(ex, state)
+        return answer
+
+    def _state(self, ex: Exchange) -> CacheState:
+        assert ex.view is not None and ex.route is not None
+        try:
+            question = read_question(_ENDPOINTS[ex.endpoint], ex.body)  # type: ignore[arg-type]
+        except NotCanonical as error:
+            directives = self._directives(ex, None)
+            return CacheState(directives, reason=error.reason)
+        directives = self._directives(ex, question.cache)
+        if BODY_FIELD in ex.view.spans:
+            # LiteLLM's clients say it in the body, where upstreams would stumble over it.
+            ex.body = without_member(ex.body, BODY_FIELD)
+            ex.view = read_request(ex.body, ex.endpoint)
+        if reason := refuse_request(question, self._sampled):
+            return CacheState(directives, reason=reason)
+        scope = Scope.of(
+            question,
+            tenant=ex.tenant,
+            route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
+            namespace=directives.namespace,
+        )
+        return CacheState(directives, ExactKey.of(scope, question), verdict="miss")
+
+    @staticmethod
+    def _directives(ex: Exchange, member: object) -> Directives:
+        try:
+            return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
+        except BadDirective as error:
+            raise InvalidRequest(str(error), param=error.param) from None
+
+    async def _look_up(self, ex: Exchange, state: CacheState) -> Answer | None:
+        assert state.key is not None and ex.view is not None
+        span = self._tracer.start(names.CACHE_EXACT, parent=ex.span)
+        try:
+            entry = await self._store.get(state.key)
+            now = self._clock()
+            use = Use.NO if entry is None else use_of(entry, state.directives, now)
+            if entry is None or use is Use.NO:
+                return None
+            if not can_serve(entry, stream=ex.view.stream, usage_wanted=ex.view.usage_wanted):
+                return None
+            if entry.trace_id:
+                span.link(TraceContext(entry.trace_id, entry.span_id, SAMPLED))
+            if use is Use.STALE:
+                state.verdict = "stale"
+                self._refresh(ex, state.key)
+            else:
+                state.verdict = "hit-exact"
+            span.set(names.FOREBAY_CACHE_AGE, entry.age(now))
+            self._note_hit(ex, state, entry, now)
+            return _replay(ex, entry, now)
+        except StoreUnavailable as error:
+            state.key, state.reason, state.verdict = None, "store_unavailable", "bypass"
+            span.fail(type(error).__name__)
+            return None
+        finally:
+            span.set(names.FOREBAY_CACHE_VERDICT, state.verdict)
+            span.end()
+
+    def _note_hit(self, ex: Exchange, state: CacheState, entry: Entry, now: float) -> None:
+        ex.reply_headers |= {
+            headers.CACHE: state.verdict,
+            CACHE_STATUS: hit_status(entry, now),
+            AGE: age_header(entry, now),
+        }
+
+    def _note_forward(self, ex: Exchange, state: CacheState) -> None:
+        why: Forward = "miss"
+        if state.key is None:
+            why = "bypass"
+        elif not state.looks_up:
+            why = "request"
+        status = forward_status(why, collapsed=state.verdict == "coalesced", detail=state.reason)
+        ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
+
+
+def _replay(ex: Exchange, entry: Entry, now: float) -> Answer:
+    assert ex.view is not None
+    if not ex.view.stream:
+        return Answer(200, replay_body(entry, now), {"content-type": "application/json"})
+    events = [data_event(data) for data in replay_events(entry, now, usage_wanted=ex.view.usage_wanted)]
+    stream = EventStream(_all_at_once(events), lambda: None)
+    return Answer(200, stream, {"content-type": "text/event-stream; charset=utf-8"})
+
+
+async def _all_at_once(events: Events) -> AsyncIterator[Events]:
+    yield events
