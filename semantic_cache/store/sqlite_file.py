@@ -137,6 +137,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     if application == APPLICATION_ID and schema == SCHEMA:
+        # A damage that every call would come upon shows now.
+        connection.execute("SELECT entries, bytes FROM total").fetchall()
         return
     drop = "".join(f"DROP TABLE {name};" for name in names if not name.startswith("sqlite_"))
     connection.executescript(
