@@ -70,7 +70,9 @@ async def test_two_processes_never_let_more_through_than_there_is(
     config: str, upstream: ScriptedUpstream, tmp_path: Path, limits: dict[str, int], at_once: int
 ) -> None:
     store = f"sqlite://{tmp_path}/shared.db"
-    text = f"{config}\nstate: {{store: '{store}'}}\ntenants: {json.dumps([tenant('t', **limits)])}\n"
+    # A cached answer would take nothing.
+    text = f"{config}\ncache: null\nstate: {{store: '{store}'}}\n"
+    text += f"tenants: {json.dumps([tenant('t', **limits)])}\n"
     with ExitStack() as stack:
         urls = []
         for name in "ab":
