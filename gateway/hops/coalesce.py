@@ -59,7 +59,7 @@ class Coalesce:
             rider = _Rider(ex)
 
             async def start(flight: _Flight) -> None:
-                await self._fly(ex, flight)
+                await self._fly(key, ex, flight)
 
             flight = self._flights.board(key, rider, start, attempt=attempt)
             follows = flight.leader is not rider
@@ -79,12 +79,15 @@ class Coalesce:
             attempt = LAST_ATTEMPT
             cache.verdict = "miss"
 
-    async def _fly(self, ex: Exchange, flight: _Flight) -> None:
+    async def _fly(self, key: _Key, ex: Exchange, flight: _Flight) -> None:
         """Run the rest of the hops for all riders, on an exchange that outlives the one that began it."""
         shared = replace(ex, calls=ex.calls, observers=[], _endings=ExitStack())
         answer: Answer | None = None
         try:
             answer = await self._rest.run(shared)
+            if _is_failure(answer):
+                # Who waits for it begins a new flight, and must not find this one again.
+                self._flights.land(key, flight)
             flight.head.set_result(answer)
             if isinstance(answer.body, EventStream):
                 async for events in answer.body:
