@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import load_config
-from gateway.config.schema import Config, EngineUpstream, OpenAIUpstream
+from gateway.config.schema import Config, EngineUpstream, Limits, OpenAIUpstream, Tenant
 from gateway.errors import ConfigError
 
+HASH = "sha256:" + "0a" * 32
 MINIMAL = """\
 upstreams:
   up: {kind: openai, base_url: "http://localhost:9/v1"}
@@ -161,6 +162,26 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:1:42: 'base_url' must not hold credentials",
         ),
         ("server: {host: 0.0.0.0}", "forebay.yaml:1:16: listening on 0.0.0.0 would let anyone"),
+        ("tenants: {a: 1}", "forebay.yaml:1:10: 'tenants' must be a list, not a mapping"),
+        ("tenants: [a]", "forebay.yaml:1:11: 'tenants[0]' must be a mapping"),
+        ("tenants: [{key_hash: x}]", "forebay.yaml:1:22: 'tenants[0].key_hash': expected"),
+        ("tenants: [{limits: {}}]", "forebay.yaml:1:11: 'tenants[0].name' is missing"),
+        ("tenants: [{name: 'a b'}]", "forebay.yaml:1:18: 'tenants[0].name': expected"),
+        (
+            "tenants: [{name: a, limit: {}}]",
+            "forebay.yaml:1:21: unknown key 'tenants[0].limit', did you mean 'limits'?",
+        ),
+        (
+            "tenants: [{name: a, limits: {rpm: 0}}]",
+            "forebay.yaml:1:35: 'tenants[0].limits.rpm': expected 'int' >= 1",
+        ),
+        ("tenants:\n- name: a\n- name: a", "forebay.yaml:3:3: there is a tenant 'a' already"),
+        (
+            f"tenants: [{{name: a, key_hash: {HASH}}}, {{name: b, key_hash: {HASH}}}]",
+            "forebay.yaml:1:105: the key of 'b' is that of another tenant as well",
+        ),
+        ("state: {store: mysql://x}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
+        ("state: {store: 'sqlite://'}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
     ],
 )
 def test_errors_say_where(load, text: str, message: str) -> None:
@@ -175,7 +196,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
     [
         ("cache: {mode: serve}", "forebay.yaml:1:1: 'cache' is not built yet"),
         ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
-        ("server: {workers: 4}", "forebay.yaml:1:19: 'server.workers: 4' is not built yet"),
         (
             "telemetry: {capture_content: true}",
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
@@ -232,6 +252,13 @@ def test_errors_of_the_environment_name_the_variable(load, variable: str, value:
 def test_errors_of_a_flag_name_the_flag(load) -> None:
     with pytest.raises(ConfigError, match=r"^flag --host: listening on 0\.0\.0\.0"):
         load(None, host="0.0.0.0")
+
+
+def test_listening_beyond_this_machine_is_for_those_with_keys(load) -> None:
+    config = load(f"server: {{host: 0.0.0.0}}\ntenants: [{{name: a, key_hash: {HASH}, limits: {{rpm: 5}}}}]")
+    assert config.tenants == (Tenant("a", HASH, Limits(rpm=5)),)
+    with pytest.raises(ConfigError, match="would let anyone"):
+        load("server: {host: 0.0.0.0}\ntenants: [{name: a}]")
 
 
 def test_listening_beyond_this_machine_needs_a_word(load) -> None:

@@ -93,3 +93,28 @@ def test_a_stream_may_end_in_three_ways(end: bytes) -> None:
 def test_a_stream_that_just_stops_was_cut() -> None:
     with pytest.raises(UpstreamBroke):
         through(EVENTS[0], remove=False)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "tokens"),
+    [
+        (b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', 0),
+        (b'{"choices":[{"delta":{"content":"a"}}]}', 1),
+        (b'{"choices":[{"delta":{"content":"four"}}]}', 1),
+        (b'{"choices":[{"delta":{"content":"fives"}}]}', 2),
+        ('{"choices":[{"delta":{"content":"🌊🌊"}}]}'.encode(), 2),
+        (b'{"choices":[{"delta":{"reasoning_content":"hmm"}},{"delta":{"content":"b"}}]}', 2),
+        (b'{"choices":[{"text":"four"}]}', 1),
+        (b'{"choices":[{"message":{"role":"assistant","content":"eight by"}}]}', 2),
+        (b'{"choices":[{"delta":{"tool_calls":[{"id":"call_1","function":{"arguments":"{}"}}]}}]}', 1),
+        (b'{"choices":[{"delta":{}}]}', 0),
+        (b'{"choices":[]}', 0),
+        (b"{}", 0),
+        (b'{"choices":[{"delta":5,"message":null}]}', 0),
+    ],
+)  # fmt: skip
+def test_what_is_generated_is_counted_where_it_has_to_be(chunk: bytes, tokens: int) -> None:
+    counted, uncounted = Outcome(), Outcome()
+    counted.take(read_reply(chunk, count=True))
+    uncounted.take(read_reply(chunk))
+    assert (counted.counted, uncounted.counted) == (tokens, 0)
