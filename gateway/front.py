@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from aiohttp import web
@@ -54,13 +54,13 @@ class Running:
 class Front:
     """Sends each request to the gateway of the moment. Its routes are the same under every configuration."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self.current = Running(gateway)
+    def __init__(self, first: Running) -> None:
+        """`first` has been started. Whoever replaces or stops a gateway closes it."""
+        self.current = first
         self.app = web.Application(middlewares=[failures_in_openai_shape])
-        self.app.cleanup_ctx.append(self._run)
         self.app.add_routes(
             web.RouteDef(route.method, route.path, self._handler(route), route.kwargs)
-            for route in gateway.routes
+            for route in first.gateway.routes
         )
 
     def _handler(self, route: web.RouteDef) -> Answer:
@@ -75,8 +75,3 @@ class Front:
         """Let a gateway that has been started answer from now on; returns the one before it."""
         before, self.current = self.current, following
         return before
-
-    async def _run(self, app: web.Application) -> AsyncIterator[None]:
-        await self.current.start()
-        yield
-        await self.current.close()

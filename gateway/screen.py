@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -62,6 +63,11 @@ class Screen:
             else:
                 self._tell_when_ready()
 
+    def config_taken(self, config: Config) -> None:
+        """Another configuration is in effect."""
+        self._config = config
+        self._say(f"Took over {self._file}")
+
     def draining(self, seconds: float) -> None:
         """Shutting down."""
         self._stopping = True
@@ -79,11 +85,13 @@ class Screen:
         return next((name for name in names if name != ANY_MODEL), "gpt-4o-mini")
 
     def _model(self, name: str) -> str:
-        upstream = self._config.upstreams[name]
+        upstream = self._config.upstreams.get(name)
         return upstream.model if isinstance(upstream, EngineUpstream) else name
 
     def _say(self, text: str, style: str = "") -> None:
-        self._console.print(text, markup=False, style=style or None)
+        # The terminal may have been closed.
+        with contextlib.suppress(OSError):
+            self._console.print(text, markup=False, style=style or None)
 
 
 def _reachable(url: str) -> str:

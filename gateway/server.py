@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from gateway.app import Gateway
-from gateway.front import Front
+from gateway.front import Front, Running
 from gateway.sockets import BACKLOG, bind, url_of
 
 
@@ -19,6 +19,7 @@ class Server:
 
     def __init__(self, front: Front, sockets: Sequence[socket.socket]) -> None:
         """The sockets stay their owner's."""
+        self._front = front
         self._sockets = sockets
         self._sites: dict[int, web.SockSite] = {}
         self._runner = web.AppRunner(
@@ -31,7 +32,7 @@ class Server:
         )
 
     async def start(self) -> None:
-        """Start the gateway behind the front; nothing is accepted yet."""
+        """Get ready; nothing is accepted yet."""
         await self._runner.setup()
 
     async def accept(self, slots: Iterable[int]) -> None:
@@ -46,8 +47,9 @@ class Server:
             self._sites[slot] = site
 
     async def close(self) -> None:
-        """End all connections, and the gateway."""
+        """End all connections, then the gateway."""
         await self._runner.cleanup()
+        await self._front.current.close()
 
 
 @asynccontextmanager
@@ -55,7 +57,9 @@ async def listening(gateway: Gateway, host: str, port: int, drain_s: float) -> A
     """Serve one gateway while the block runs; gives the base URL. Afterwards requests may go on `drain_s`."""
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(listener) for listener in bind(host, port, 1)]
-        server = Server(Front(gateway), sockets)
+        running = Running(gateway)
+        await running.start()
+        server = Server(Front(running), sockets)
         try:
             await server.start()
             await server.accept([0])

@@ -55,7 +55,12 @@ def configure_logs(level: Level, form: Format = "auto", stream: TextIO | None = 
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=last, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
+
+
+def set_level(level: Level) -> None:
+    """Write lines of this level and above from now on."""
+    logging.getLogger().setLevel(level.upper())
 
 
 def request_log(log: FilteringBoundLogger, request_id: str, context: TraceContext) -> FilteringBoundLogger:

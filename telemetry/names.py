@@ -134,6 +134,9 @@ M_CACHE_STORE_EVENTS: Final = "forebay_cache_store_events"
 M_CACHE_ADMISSIONS: Final = "forebay_cache_admissions"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
+M_WORKERS: Final = "forebay_workers"
+M_WORKER_RESTARTS: Final = "forebay_worker_restarts"
+M_CONFIG_RELOADS: Final = "forebay_config_reloads"
 M_ENGINE_RUNNING: Final = "forebay_engine_num_requests_running"
 M_ENGINE_WAITING: Final = "forebay_engine_num_requests_waiting"
 M_ENGINE_KV_USAGE: Final = "forebay_engine_kv_cache_usage_perc"

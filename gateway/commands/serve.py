@@ -24,8 +24,10 @@ def serve(*, config: Path | None = None, port: int | None = None, host: str | No
         Address to listen on instead of the configured one.
     """
     with errors_as_exit_status():
-        settings = load_config(config, flags={("server", "port"): port, ("server", "host"): host})
+        file = config_file(config)
+        flags: dict[tuple[str, ...], object] = {("server", "port"): port, ("server", "host"): host}
+        settings = load_config(file, flags=flags)
         # Imported here: the HTTP stack takes longer than all other commands together.
         from gateway.service import run
 
-        run(settings, config_file(config))
+        run(settings, file, lambda: load_config(file, flags=flags))

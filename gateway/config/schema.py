@@ -58,12 +58,15 @@ class Server(Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    workers: Literal[1] = 1
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that share the port; one for each core that is to be used."""
     allow_unauthenticated: bool = False
     """Listen beyond this machine although nobody is asked for a key."""
     max_body_mb: Count = 32
     drain_s: Seconds = 30.0
     """How long requests may go on after SIGTERM."""
+    drain_delay_s: Annotated[float, Meta(ge=0)] = 0.0
+    """How long `/health/ready` says no before the port closes, so that balancers notice."""
 
 
 class Timeouts(Struct, frozen=True):

@@ -20,9 +20,6 @@ def refuse_unbuilt(document: Node) -> None:
     """Raise ConfigError at the first thing that is not built yet."""
     for path in _KEYS:
         _refuse(document, path, "")
-    workers = document.find("server", "workers")
-    if workers is not None and isinstance(workers.value, int) and workers.value > 1:
-        raise _not_built(workers.place, f"server.workers: {workers.value}")
     for name, route in _entries(document, "routes"):
         tiers = route.find("tiers")
         if tiers is not None and isinstance(tiers.value, list) and len(tiers.value) > 1:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -15,48 +11,8 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.support.running import CHAT, chat
+from tests.gateway.support.serving import serving
 from tests.gateway.support.upstream import DONE, EVENTS, ScriptedUpstream, begin_stream
-
-
-class Serve:
-    """A running `forebay serve`."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.printed = ""
-
-    async def until(self, text: str) -> None:
-        assert self.process.stdout is not None
-        while text not in self.printed:
-            line = await self.process.stdout.readline()
-            assert line, self.printed
-            self.printed += line.decode()
-
-    async def end(self) -> int:
-        assert self.process.stdout is not None
-        self.printed += (await self.process.stdout.read()).decode()
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def serving(folder: Path, yaml: str, *arguments: str) -> AsyncIterator[Serve]:
-    (folder / "forebay.yaml").write_text(yaml)
-    environ = {
-        key: value for key, value in os.environ.items() if not key.startswith(("FOREBAY__", "OPENAI_"))
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from gateway.cli import main; main()", "serve", *arguments),
-        cwd=folder,
-        env={**environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        yield Serve(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @pytest.fixture
