@@ -19,6 +19,7 @@ from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.edge import Edge
+from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
@@ -146,7 +147,7 @@ class _Cached:
 
     steps: Sequence[Step]
     refresher: Refresher
-    keeper: StoreAnswer | None
+    keepers: Sequence[StoreAnswer | EmbeddingCache]
     store: Store | None
 
     @classmethod
@@ -154,7 +155,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], refresher, None, None)
+            return cls([call], refresher, (), None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -164,18 +165,20 @@ class _Cached:
         keeper = StoreAnswer(store, settings, metrics)
         rest = [Step(keeper, OnFailure.OPEN), call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
+        embeddings = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         steps = [
             Step(look_up, OnFailure.OPEN, _CACHE_DEADLINE_S),
+            Step(embeddings),
             # It runs the rest itself, outside of any one request, unless a request is to go alone.
             Step(Coalesce(Pipeline(rest))),
             *rest,
         ]
-        return cls(steps, refresher, keeper, store)
+        return cls(steps, refresher, (keeper, embeddings), store)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""
         await self.refresher.close()
-        if self.keeper is not None:
-            await self.keeper.close()
+        for keeper in self.keepers:
+            await keeper.close()
         if self.store is not None:
             await self.store.close()

@@ -81,9 +81,9 @@ class ExactCache:
         try:
             question = read_question(_ENDPOINTS[ex.endpoint], ex.body)  # type: ignore[arg-type]
         except NotCanonical as error:
-            directives = self._directives(ex, None)
+            directives = read_cache_directives(ex, None)
             return CacheState(directives, reason=error.reason)
-        directives = self._directives(ex, question.cache)
+        directives = read_cache_directives(ex, question.cache)
         if BODY_FIELD in ex.view.spans:
             # LiteLLM's clients say it in the body, where upstreams would stumble over it.
             ex.body = without_member(ex.body, BODY_FIELD)
@@ -97,13 +97,6 @@ class ExactCache:
             namespace=directives.namespace,
         )
         return CacheState(directives, ExactKey.of(scope, question), verdict="miss")
-
-    @staticmethod
-    def _directives(ex: Exchange, member: object) -> Directives:
-        try:
-            return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
-        except BadDirective as error:
-            raise InvalidRequest(str(error), param=error.param) from None
 
     async def _look_up(self, ex: Exchange, state: CacheState) -> Answer | None:
         assert state.key is not None and ex.view is not None
@@ -149,6 +142,14 @@ class ExactCache:
             why = "request"
         status = forward_status(why, collapsed=state.verdict == "coalesced", detail=state.reason)
         ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
+
+
+def read_cache_directives(ex: Exchange, member: object) -> Directives:
+    """Return what headers and the body's `cache` member say. Raises InvalidRequest."""
+    try:
+        return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
+    except BadDirective as error:
+        raise InvalidRequest(str(error), param=error.param) from None
 
 
 def _replay(ex: Exchange, entry: Entry, now: float) -> Answer:

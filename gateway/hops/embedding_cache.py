@@ -1,0 +1,252 @@
+"""Answers `/v1/embeddings` from the cache item by item: only inputs that are not known go to the upstream.
+
+An item's vector is kept as the JSON value that the upstream sent: a list of numbers, or base64 text. A store
+that does not answer costs hits. The hop itself fails closed: once a request is cut down to the unknown items,
+the upstream's answer alone would be a wrong one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gateway.answer import Answer
+from gateway.cache_state import CacheState
+from gateway.config.schema import CacheConfig
+from gateway.errors import InvalidRequest, NotInCache, UpstreamGarbage
+from gateway.exchange import Exchange
+from gateway.hops.exact_cache import read_cache_directives
+from gateway.pipeline import Next
+from gateway.wire import headers
+from gateway.wire.request import Endpoint, read_request
+from gateway.wire.splice import Edit, splice, without_member
+from semantic_cache.cache_status import AGE, CACHE_STATUS, forward_status, hit_status
+from semantic_cache.directives import BODY_FIELD
+from semantic_cache.entry import Entry
+from semantic_cache.errors import NotCanonical, StoreUnavailable
+from semantic_cache.freshness import Use, use_of
+from semantic_cache.lifetime import Lifetimes
+from semantic_cache.question import items_of, read_question
+from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.store.base import Store
+from telemetry import names
+from telemetry.metrics import GatewayMetrics
+from telemetry.spans import Tracer
+
+MAX_ITEMS = 2048
+"""OpenAI's own bound on the inputs of one request."""
+
+_DECODE = msgspec.json.Decoder().decode
+
+
+class _Vector(msgspec.Struct):
+    index: int
+    embedding: msgspec.Raw
+
+
+class _Reply(msgspec.Struct):
+    """An upstream's answer, vectors unparsed."""
+
+    data: list[_Vector]
+    model: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _Kept(msgspec.Struct):
+    """What an entry holds."""
+
+    embedding: msgspec.Raw
+    model: str | None = None
+
+
+_DECODE_REPLY = msgspec.json.Decoder(_Reply).decode
+_DECODE_KEPT = msgspec.json.Decoder(_Kept).decode
+_NO_USAGE = b'{"prompt_tokens":0,"total_tokens":0}'
+
+
+class EmbeddingCache:
+    """One entry an input item."""
+
+    name = "cache.embeddings"
+
+    def __init__(
+        self,
+        store: Store,
+        config: CacheConfig,
+        tracer: Tracer,
+        metrics: GatewayMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._lifetimes = Lifetimes(config.ttl_s)
+        self._tracer = tracer
+        self._metrics = metrics
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for what is being stored."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        if ex.endpoint is not Endpoint.EMBEDDINGS:
+            return await next(ex)
+        state, keys = self._prepare(ex)
+        known: list[Entry | None] = [None] * len(keys)
+        if state.verdict == "miss" and not state.directives.no_cache:
+            known = await self._look_up(ex, state, keys)
+        if keys and all(known):
+            return self._all_known(ex, state, [entry for entry in known if entry is not None])
+        if state.directives.only_if_cached:
+            raise NotInCache("The request asks for cached vectors only, and some are not there.")
+        some_known = any(known)
+        status = forward_status(
+            "partial" if some_known else "miss" if keys else "bypass", detail=state.reason
+        )
+        ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
+        if some_known:
+            self._ask_only_for(ex, [at for at, entry in enumerate(known) if entry is None])
+        answer = await next(ex)
+        if not keys or answer.status != 200 or not isinstance(answer.body, bytes):
+            return answer
+        return self._complete(ex, state, keys, known, answer)
+
+    def _prepare(self, ex: Exchange) -> tuple[CacheState, list[ExactKey]]:
+        assert ex.view is not None and ex.route is not None
+        try:
+            question = read_question("embeddings", ex.body)
+            items = items_of(question)
+        except NotCanonical as error:
+            ex.cache = CacheState(read_cache_directives(ex, None), reason=error.reason)
+            return ex.cache, []
+        directives = read_cache_directives(ex, question.cache)
+        if BODY_FIELD in ex.view.spans:
+            ex.body = without_member(ex.body, BODY_FIELD)
+            ex.view = read_request(ex.body, ex.endpoint)
+        if len(items) > MAX_ITEMS:
+            raise InvalidRequest(f"'input' has more than {MAX_ITEMS} items.", param="input")
+        scope = Scope.of(
+            question,
+            tenant=ex.tenant,
+            route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
+            namespace=directives.namespace,
+        )
+        ex.cache = CacheState(directives, verdict="miss")
+        return ex.cache, [ExactKey.of(scope, item) for item in items]
+
+    async def _look_up(self, ex: Exchange, state: CacheState, keys: list[ExactKey]) -> list[Entry | None]:
+        span = self._tracer.start(names.CACHE_EXACT, parent=ex.span)
+        try:
+            found = [await self._store.get(key) for key in keys]
+        except StoreUnavailable as error:
+            state.verdict, state.reason = "bypass", "store_unavailable"
+            span.fail(type(error).__name__)
+            return [None] * len(keys)
+        finally:
+            span.end()
+        now = self._clock()
+        return [
+            entry if entry is not None and use_of(entry, state.directives, now) is Use.FRESH else None
+            for entry in found
+        ]
+
+    def _all_known(self, ex: Exchange, state: CacheState, entries: list[Entry]) -> Answer:
+        now = self._clock()
+        state.verdict = "hit-exact"
+        oldest = min(entries, key=lambda entry: entry.created_at)
+        soonest = min(entries, key=lambda entry: entry.expires_at)
+        ex.reply_headers |= {
+            headers.CACHE: state.verdict,
+            CACHE_STATUS: hit_status(soonest, now),
+            AGE: str(int(oldest.age(now))),
+        }
+        kept = [_DECODE_KEPT(entry.answer) for entry in entries]
+        body = _body([vector.embedding for vector in kept], kept[0].model, _NO_USAGE)
+        return Answer(200, body, {"content-type": "application/json"})
+
+    @staticmethod
+    def _ask_only_for(ex: Exchange, places: list[int]) -> None:
+        """Leave only these items in the request's `input`, which is a list if some of several are known."""
+        assert ex.view is not None
+        span = ex.view.spans["input"]
+        value: list[Any] = _DECODE(ex.body[span.start : span.end])
+        left = msgspec.json.encode([value[at] for at in places])
+        ex.body = splice(ex.body, [Edit(span.start, span.end, left)])
+        ex.view = read_request(ex.body, ex.endpoint)
+
+    def _complete(
+        self,
+        ex: Exchange,
+        state: CacheState,
+        keys: list[ExactKey],
+        known: list[Entry | None],
+        answer: Answer,
+    ) -> Answer:
+        """Put the upstream's vectors between the known ones, and keep them."""
+        missing = [at for at, entry in enumerate(known) if entry is None]
+        assert isinstance(answer.body, bytes)
+        try:
+            reply = _DECODE_REPLY(answer.body)
+        except msgspec.DecodeError:
+            reply = _Reply([])
+        vectors = sorted(reply.data, key=lambda vector: vector.index)
+        if [vector.index for vector in vectors] != list(range(len(missing))):
+            # Not what was asked for: nothing is kept, and known vectors would not fit in between.
+            self._metrics.cache_admission("malformed")
+            if len(missing) == len(keys):
+                return answer
+            raise UpstreamGarbage("The upstream did not answer every input.")
+        if not state.directives.no_store and state.reason is None:
+            self._keep(ex, state, [keys[at] for at in missing], vectors, reply.model)
+        if len(missing) == len(keys):
+            return answer
+        merged = [_DECODE_KEPT(entry.answer).embedding if entry else msgspec.Raw(b"") for entry in known]
+        for at, vector in zip(missing, vectors, strict=True):
+            merged[at] = vector.embedding
+        usage = bytes(reply.usage) or _NO_USAGE
+        return Answer(200, _body(merged, reply.model, usage), answer.headers)
+
+    def _keep(
+        self, ex: Exchange, state: CacheState, keys: list[ExactKey], vectors: list[_Vector], model: str | None
+    ) -> None:
+        assert ex.view is not None
+        now, name = self._clock(), ex.view.model
+        entries = []
+        for key, vector in zip(keys, vectors, strict=True):
+            times = self._lifetimes.of(key.digest, now, state.directives.ttl)
+            kept = msgspec.json.encode(_Kept(msgspec.Raw(bytes(vector.embedding)), model))
+            entry = Entry(
+                endpoint="embeddings",
+                model=name,
+                answer=kept,
+                has_usage=False,
+                created_at=times.created_at,
+                expires_at=times.expires_at,
+                stale_until=times.stale_until,
+            )
+            entries.append((key, entry))
+        task = asyncio.create_task(self._put(entries))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _put(self, entries: list[tuple[ExactKey, Entry]]) -> None:
+        for key, entry in entries:
+            try:
+                stored = await self._store.put(key, entry)
+            except StoreUnavailable:
+                return
+            self._metrics.cache_admission("stored" if stored else "budget")
+
+
+def _body(vectors: list[msgspec.Raw], model: str | None, usage: bytes) -> bytes:
+    data = b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%s}' % (at, bytes(vector))
+        for at, vector in enumerate(vectors)
+    )
+    named = msgspec.json.encode(model or "")
+    return b'{"object":"list","data":[%s],"model":%s,"usage":%s}' % (data, named, usage)
