@@ -1,4 +1,4 @@
-"""Throw-away virtual environments for peers, so that their dependencies never meet ours.
+"""Throw-away environments of Python and Node for peers, so that their dependencies never meet ours.
 
 An environment is named after what is installed in it and kept in the cache folder, since some peers
 take minutes to compile; `python -m benchmarks.environments clear` throws them all away.
@@ -49,6 +49,33 @@ def python_with(
             _pip(python, [*extra, *packages], env or {})
     done.write_text("\n".join([*no_deps, *requirements]) + "\n")
     return python
+
+
+def node_with(packages: Sequence[str]) -> Path:
+    """Return a `node_modules` folder that holds `packages`, making it first if need be.
+
+    Install scripts do not run. Raises PeerUnavailable with the end of npm's output.
+    """
+    folder = root() / hashlib.sha256("\n".join(["node", *packages]).encode()).hexdigest()[:16]
+    done = folder / ".complete"
+    if not done.exists():
+        npm = program("npm", "npm")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        print(f"installing {', '.join(packages)} ...", file=sys.stderr, flush=True)
+        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        result = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise PeerUnavailable(f"npm install {' '.join(packages)} failed:\n{result.stderr[-2000:]}")
+        done.write_text("\n".join(packages) + "\n")
+    return folder / "node_modules"
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a program. Raises PeerUnavailable that names Debian's package."""
+    if found := shutil.which(name):
+        return found
+    raise PeerUnavailable(f"{name} is not installed (Debian: apt-get install {package})")
 
 
 def _pip(python: Path, args: Sequence[str], env: Mapping[str, str]) -> None:

@@ -62,7 +62,8 @@ def publish(
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-    return "-" if value is None else str(value)
+    # A peer's error stands in full in the JSON line.
+    return "-" if value is None else str(value)[:16]
 
 
 def _cpu_model() -> str:
