@@ -68,7 +68,7 @@ class RedisStore:
 
     async def get(self, key: ExactKey) -> Entry | None:
         tag, member = tag_of(key.tenant), member_of(key.digest)
-        stored = await self._link.get(entry_prefix(tag) + member)
+        stored = await self._link.read("GET", entry_prefix(tag) + member)
         if stored is None:
             return None
         try:
@@ -171,8 +171,16 @@ class RedisStore:
 
     async def _tenants(self) -> dict[str, tuple[int, int]]:
         """Return entries and bytes by tag, as of each tenant's last change."""
-        noted: dict[bytes, bytes] = await self._link.read("HGETALL", TENANTS)
-        return {tag.decode(): _pair(held.split()) for tag, held in noted.items()}
+        tags: list[bytes] = await self._link.read("HKEYS", TENANTS)
+        if not tags:
+            return {}
+        noted: list[bytes | None] = await self._link.read("HMGET", TENANTS, *tags)
+        # One that is gone between the two holds nothing.
+        return {
+            tag.decode(): _pair(held.split())
+            for tag, held in zip(tags, noted, strict=True)
+            if held is not None
+        }
 
     async def _trim(self, tag: str, most: int, most_bytes: int) -> tuple[int, int]:
         now = _milliseconds(self._clock())

@@ -150,6 +150,29 @@ async def test_a_server_that_lost_its_scripts_gets_them_again(
     assert await store.put(key("b"), entry(clock()))
 
 
+async def test_a_connection_that_the_server_closed_meanwhile_is_nobodys_failure(
+    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis, clock: Clock
+) -> None:
+    store = open_at(redis_url)
+    await store.put(key("a"), entry(clock()))
+    assert await store.get(key("a")) is not None
+    assert raw.client_kill_filter(_type="normal", skipme=True) == 2
+    # The end of the connection has to arrive.
+    await asyncio.sleep(0.05)
+    assert await store.get(key("a")) is not None
+    assert await store.put(key("a"), entry(clock()))
+
+
+async def test_all_callers_share_two_connections(
+    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis, clock: Clock
+) -> None:
+    before = len(raw.client_list())
+    store = open_at(redis_url)
+    await asyncio.gather(*(store.put(key(str(n)), entry(clock())) for n in range(50)))
+    await asyncio.gather(*(store.get(key(str(n))) for n in range(200)))
+    assert len(raw.client_list()) == before + 2
+
+
 async def test_nobody_there_is_one_line_and_every_call_is_refused_soon(
     open_at: Callable[..., RedisStore], clock: Clock, events: dict[StoreEvent, int]
 ) -> None:

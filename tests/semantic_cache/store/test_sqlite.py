@@ -93,6 +93,7 @@ def written_until_killed(path: Path) -> int:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.semantic_cache.support.write_loop", f"sqlite://{path}"],
         stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
     ) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(25)]
