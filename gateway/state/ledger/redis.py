@@ -17,10 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
@@ -29,29 +26,20 @@ from gateway.state.ledger.redis_scripts import RESERVE, SETTLE, Script
 from gateway.state.ledger.window import Window
 from gateway.state.location import STALL_S
 from gateway.state.outage import Outage
+from gateway.state.redis_client import FAILURES, async_client
 
 _NONE = -1
-_CONNECTIONS = 16
 _RETRY_S = 0.25
 _MOST_UNSETTLED = 100_000
 _KINDS = (Kind.REQUESTS, Kind.TOKENS, Kind.USD)
 
 
 class RedisLedger:
-    """Accounts on one Redis server."""
+    """Accounts on a Redis server or cluster."""
 
     def __init__(self, url: str, outage: Outage, clock: Callable[[], float] | None = None) -> None:
         """Without `clock`, time is the server's."""
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=STALL_S,
-            socket_timeout=STALL_S,
-            socket_connect_timeout=STALL_S,
-            # A second try would make an outage last twice as long for every caller.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis: Redis = Redis.from_pool(pool)
+        self._redis = async_client(url)
         self._outage = outage
         self._clock = clock
         # What could not be settled yet. Beyond the bound the oldest stay charged as reserved.
@@ -69,7 +57,7 @@ class RedisLedger:
         except BaseException as error:
             # It may have been made all the same.
             self._settle_later(tenant, hold, Used())
-            if not isinstance(error, RedisError | OSError | TimeoutError):
+            if not isinstance(error, FAILURES):
                 raise
             self._outage.failed(error)
             raise StateUnavailable(
@@ -113,7 +101,7 @@ class RedisLedger:
             tenant, hold, used = self._unsettled[0]
             try:
                 await self._run(SETTLE, tenant, hold, used.requests, used.tokens, used.nano_usd)
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 self._outage.failed(error)
                 await asyncio.sleep(_RETRY_S)
             else:
@@ -128,7 +116,9 @@ class RedisLedger:
         ]
         now = _NONE if self._clock is None else self._clock()
         rest = [*keys, str(now), *map(str, arguments)]
-        try:
-            return await self._redis.evalsha(script.sha, len(keys), *rest)
-        except NoScriptError:
-            return await self._redis.eval(script.text, len(keys), *rest)
+        # One deadline for all of it: a free connection, connecting, sending, the answer.
+        async with asyncio.timeout(STALL_S):
+            try:
+                return await self._redis.evalsha(script.sha, len(keys), *rest)
+            except NoScriptError:
+                return await self._redis.eval(script.text, len(keys), *rest)

@@ -17,14 +17,9 @@ from gateway.state.keys.key import digest_in, digest_of, new_key
 from gateway.state.open import open_keys
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], KeyStore]:
-    if request.param == "sqlite":
-        return lambda: open_keys(StoreUrl(f"sqlite://{tmp_path}/folder/state.db"))
-    url = request.getfixturevalue("redis_server").url
-    with Redis.from_url(url) as client:
-        client.flushall()
-    return lambda: open_keys(StoreUrl(url))
+@pytest.fixture
+def open_store(state_url: str) -> Callable[[], KeyStore]:
+    return lambda: open_keys(StoreUrl(state_url))
 
 
 @pytest.fixture

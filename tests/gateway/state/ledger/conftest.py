@@ -1,30 +1,24 @@
-"""Both ledgers behind one fixture."""
+"""All ledgers behind one fixture."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from gateway.state.ledger.base import Ledger
 from gateway.state.ledger.redis import RedisLedger
 from gateway.state.ledger.sqlite import SqliteLedger
+from gateway.state.location import sqlite_path
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def open_ledger(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Any, outages: Any
-) -> Callable[[], Ledger]:
+@pytest.fixture
+def open_ledger(state_url: str, clock: Any, outages: Any) -> Callable[[], Ledger]:
     """Opens the same accounts as often as it is called, as several processes would."""
-    if request.param == "sqlite":
-        return lambda: SqliteLedger(tmp_path / "state.db", outages, clock)
-    url = request.getfixturevalue("redis_server").url
-    with Redis.from_url(url) as client:
-        client.flushall()
-    return lambda: RedisLedger(url, outages, clock)
+    if (path := sqlite_path(state_url)) is not None:
+        return lambda: SqliteLedger(path, outages, clock)
+    return lambda: RedisLedger(state_url, outages, clock)
 
 
 @pytest.fixture

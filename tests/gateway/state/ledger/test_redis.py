@@ -1,0 +1,123 @@
+"""What is particular to accounts in Redis: answers may get lost, and scripts with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from gateway.config.schema import Limits
+from gateway.errors import StateUnavailable
+from gateway.state.ledger.base import Ask, Grant, Refusal, Used
+from gateway.state.ledger.redis import RedisLedger
+from tests.support.redis_server import RedisServer, running_redis
+
+ONE = Limits(rpm=1)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that a test may do anything to."""
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+async def eventually_granted(ledger: RedisLedger, limits: Limits) -> None:
+    async with asyncio.timeout(20):
+        while not isinstance(await ledger.reserve("t", limits, Ask()), Grant):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_reservation_whose_answer_was_lost_is_given_back(own: RedisServer, outages: Any) -> None:
+    ledger = RedisLedger(own.url, outages)
+    await ledger.reserve("warm", ONE, Ask())
+    own.freeze()
+    with pytest.raises(StateUnavailable):
+        await ledger.reserve("t", ONE, Ask())
+    # The frozen server has the request in its socket and carries it out now.
+    own.thaw()
+    await eventually_granted(ledger, ONE)
+    await ledger.close()
+
+
+async def test_a_caller_that_leaves_takes_nothing(own: RedisServer, outages: Any) -> None:
+    ledger = RedisLedger(own.url, outages)
+    await ledger.reserve("warm", ONE, Ask())
+    own.freeze()
+    waiting = asyncio.create_task(ledger.reserve("t", ONE, Ask()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    own.thaw()
+    await eventually_granted(ledger, ONE)
+    await ledger.close()
+
+
+async def test_a_settlement_counts_once_however_often_it_is_sent(
+    redis_server: RedisServer, outages: Any, clock: Any
+) -> None:
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    ledger = RedisLedger(redis_server.url, outages, clock)
+    limits = Limits(tpm=100)
+    grant = await ledger.reserve("t", limits, Ask(60, 0, 60, 0))
+    assert isinstance(grant, Grant)
+    for _ in range(3):
+        ledger.settle(grant.reservation, Used(1, 10))
+    while ledger._unsettled:
+        await asyncio.sleep(0.001)
+    refusal = await ledger.reserve("t", limits, Ask(91, 0, 91, 0))
+    assert isinstance(refusal, Refusal) and refusal.used == 10
+    await ledger.close()
+
+
+async def test_a_settlement_outlives_an_outage(own: RedisServer, outages: Any) -> None:
+    ledger = RedisLedger(own.url, outages)
+    grant = await ledger.reserve("t", ONE, Ask())
+    assert isinstance(grant, Grant)
+    own.freeze()
+    ledger.settle(grant.reservation, Used())
+    with pytest.raises(StateUnavailable):
+        await ledger.reserve("t", ONE, Ask())
+    own.thaw()
+    await eventually_granted(ledger, ONE)
+    await ledger.close()
+
+
+async def test_a_server_that_forgot_the_scripts_is_told_again(
+    redis_server: RedisServer, outages: Any
+) -> None:
+    ledger = RedisLedger(redis_server.url, outages)
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        await eventually_granted(ledger, ONE)
+        client.script_flush()
+        assert isinstance(await ledger.reserve("t", ONE, Ask()), Refusal)
+    await ledger.close()
+
+
+async def test_everything_in_redis_ends_by_itself(redis_server: RedisServer, outages: Any) -> None:
+    ledger = RedisLedger(redis_server.url, outages)
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        await ledger.reserve("t", Limits(rpm=9, usd_per_day=1), Ask(5, 5, 5, 5))
+        kept = {key.decode(): client.ttl(key) for key in client.keys("*")}
+    assert len(kept) == 3 and all(0 < ttl <= 3 * 86400 for ttl in kept.values())
+    assert all("{t}" in name for name in kept)
+    await ledger.close()
+
+
+async def test_without_a_clock_of_ours_time_is_the_servers(redis_server: RedisServer, outages: Any) -> None:
+    ledger = RedisLedger(redis_server.url, outages)
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        before = client.time()[0]
+        grant = await ledger.reserve("t", ONE, Ask())
+        assert isinstance(grant, Grant)
+        assert before <= grant.reservation.second <= client.time()[0]
+    await ledger.close()
