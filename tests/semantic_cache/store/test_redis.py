@@ -157,8 +157,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_nobodys_failure(
     await store.put(key("a"), entry(clock()))
     assert await store.get(key("a")) is not None
     assert raw.client_kill_filter(_type="normal", skipme=True) == 2
-    # The end of the connection has to arrive.
-    await asyncio.sleep(0.05)
+    pipes = store._link._server._reads, store._link._server._writes
+    while not all(await pipe._connection.can_read() for pipe in pipes):
+        await asyncio.sleep(0.01)
     assert await store.get(key("a")) is not None
     assert await store.put(key("a"), entry(clock()))
 
@@ -241,8 +242,8 @@ async def test_whoever_leaves_does_not_leave_an_answer_for_others(
         await store.put(key(name), entry(clock(), answer=f'{{"whose":"{name}"}}'.encode()))
     server.freeze()
     leaving = [asyncio.ensure_future(store.get(key("mine"))) for _ in range(40)]
-    # Long enough for the requests to be on their way, short of the deadline.
-    await asyncio.sleep(0.05)
+    while len(store._link._server._reads._sent) < len(leaving):
+        await asyncio.sleep(0)
     for call in leaving:
         call.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
