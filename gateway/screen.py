@@ -9,21 +9,25 @@ from pathlib import Path
 from rich.console import Console
 
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
+from gateway.state.keys.keyring import asks_for_keys
+from gateway.state.open import open_keys
 from gateway.upstreams.base import State
 from telemetry.version import __version__
 
 _EXAMPLES = """
-  curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+  curl {url}/v1/chat/completions -H 'content-type: application/json' {header}\\
     -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
 
   # Python (pip install openai)
   from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="not-needed")
+  client = OpenAI(base_url="{url}/v1", api_key="{key}")
   answer = client.chat.completions.create(
       model="{model}", messages=[{{"role": "user", "content": "Say hello."}}]
   )
   print(answer.choices[0].message.content)
 """
+
+_KEY = "fb-…"
 
 
 class Screen:
@@ -78,7 +82,10 @@ class Screen:
             return
         self._told = True
         self._say(f"Ready after {time.monotonic() - self._started:.1f} s.", style="bold green")
-        self._say(_EXAMPLES.format(url=self._url, model=self._example_model()))
+        locked = asks_for_keys(self._config, open_keys(self._config.state.store))
+        key = _KEY if locked else "not-needed"
+        header = f"-H 'authorization: Bearer {_KEY}' " if locked else ""
+        self._say(_EXAMPLES.format(url=self._url, model=self._example_model(), key=key, header=header))
 
     def _example_model(self) -> str:
         names = [*self._config.routes, *self._config.models]

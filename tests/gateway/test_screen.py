@@ -9,6 +9,8 @@ from rich.console import Console
 from gateway.config.load import load_config
 from gateway.config.schema import Config
 from gateway.screen import Screen
+from gateway.state.keys.key import new_key
+from gateway.state.keys.sqlite import SqliteKeys
 from gateway.upstreams.base import State
 
 URL = "http://127.0.0.1:8080"
@@ -39,6 +41,16 @@ def test_it_says_what_it_waits_for_and_then_how_to_use_it(screen: Screen, out: S
     assert "Ready after" in out.getvalue()
     assert f"curl {URL}/v1/chat/completions" in out.getvalue()
     assert '"model": "auto"' in out.getvalue()
+    assert 'api_key="not-needed"' in out.getvalue() and "authorization" not in out.getvalue()
+
+
+def test_where_a_key_is_asked_for_the_examples_have_one(
+    screen: Screen, out: StringIO, tmp_path: Path
+) -> None:
+    screen.listening(URL)
+    SqliteKeys(tmp_path / ".forebay" / "state.db").add(new_key("a")[1], None)
+    screen.engine_changed("engine", State.READY, "")
+    assert "-H 'authorization: Bearer fb-…'" in out.getvalue() and 'api_key="fb-…"' in out.getvalue()
 
 
 def test_an_engine_may_be_ready_before_the_port_is_open(screen: Screen, out: StringIO) -> None:

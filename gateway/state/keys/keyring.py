@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.config.schema import LOOPBACK, OPEN_TENANT, Config, Limits, Tenant
+from gateway.config.schema import LOOPBACK, OPEN_TENANT, Config, Limits
 from gateway.errors import StateUnavailable, Unauthenticated
 from gateway.state.keys.base import KeyStore, Snapshot
 from gateway.state.keys.key import digest_in, digest_of
@@ -137,15 +137,20 @@ class Keyring:
             await self.refresh()
 
 
-def names_tenants(tenants: Sequence[Tenant]) -> bool:
-    """Return whether the configuration itself asks for keys."""
-    return any(tenant.key_hash is not None or tenant.name != OPEN_TENANT for tenant in tenants)
+def asks_for_keys(config: Config, store: KeyStore) -> bool:
+    """Return whether a gateway that starts now will ask for keys; if that cannot be seen, it will."""
+    try:
+        return _must_lock(config) or bool(store.snapshot().keys)
+    except StateUnavailable:
+        return True
 
 
 def _must_lock(config: Config) -> bool:
     server = config.server
     beyond = server.host not in LOOPBACK and not server.allow_unauthenticated
-    return beyond or names_tenants(config.tenants)
+    return beyond or any(
+        tenant.key_hash is not None or tenant.name != OPEN_TENANT for tenant in config.tenants
+    )
 
 
 def _identity(tenant: str, limits: dict[str, Limits]) -> Identity:
