@@ -84,6 +84,8 @@ class _Runner:
     async def __call__(self, ex: Exchange) -> Answer:
         visit = _Visit(self._next, self._step.deadline_s)
         try:
+            if visit.clock is None:
+                return await self._step.hop.run(ex, visit.next)
             async with visit.clock:
                 return await self._step.hop.run(ex, visit.next)
         except Exception as error:
@@ -101,7 +103,7 @@ class _Runner:
         if isinstance(error, RequestError):
             visit.drop_answer(error)
             raise error
-        late = visit.clock.expired()
+        late = visit.late()
         name = self._step.hop.name
         if self._step.on_failure is OnFailure.CLOSED:
             visit.drop_answer(error)
@@ -125,15 +127,16 @@ class _Visit:
         self._following = following
         self._left_s = deadline_s
         self._running = 0
-        self._since = asyncio.get_running_loop().time()
-        self.clock = asyncio.timeout(deadline_s)
+        self._since = 0.0 if deadline_s is None else asyncio.get_running_loop().time()
+        # Most hops have no deadline, and a clock that never strikes costs as much as a small hop.
+        self.clock = None if deadline_s is None else asyncio.timeout(deadline_s)
         self.answer: Answer | None = None
         self.error: BaseException | None = None
         self.closed = False
 
     async def next(self, ex: Exchange) -> Answer:
         """Run the following hops while the hop's own clock stands still."""
-        if self.closed or self.clock.expired():
+        if self.closed or self.late():
             raise HopFailed("A hop called the next one after its deadline.")
         self._pause()
         self.answer = self.error = None
@@ -146,6 +149,10 @@ class _Visit:
             self._resume()
         return self.answer
 
+    def late(self) -> bool:
+        """Return whether the hop's deadline has passed."""
+        return self.clock is not None and self.clock.expired()
+
     def drop_answer(self, error: BaseException) -> None:
         """Close an answer that the hop took and will not hand on."""
         if self.answer is not None:
@@ -153,12 +160,12 @@ class _Visit:
 
     def _pause(self) -> None:
         self._running += 1
-        if self._left_s is not None and self._running == 1:
+        if self.clock is not None and self._left_s is not None and self._running == 1:
             self._left_s -= asyncio.get_running_loop().time() - self._since
             self.clock.reschedule(None)
 
     def _resume(self) -> None:
         self._running -= 1
-        if self._left_s is not None and self._running == 0 and not self.closed:
+        if self.clock is not None and self._left_s is not None and self._running == 0 and not self.closed:
             self._since = asyncio.get_running_loop().time()
             self.clock.reschedule(self._since + max(0.0, self._left_s))
