@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,6 +67,9 @@ def assemble(endpoint: str, chunks: Iterable[bytes], usage: bytes | None = None)
     choices: dict[int, _Choice] = {}
     counted: Any = None
     for data in chunks:
+        if endpoint == "chat" and 0 in choices and (text := _plain_text(data, top)) is not None:
+            choices[0].add_text("content", text)
+            continue
         chunk = _object(data)
         if not is_empty(chunk.get("error")):
             raise NotReplayable("error")
@@ -118,9 +121,9 @@ class _Choice:
                 raise NotReplayable("role")
             for name in TEXTS:
                 if name in delta:
-                    self._add_text(name, as_text(delta[name]))
+                    self.add_text(name, as_text(delta[name]))
         else:
-            self._add_text("text", as_text(choice.get("text")))
+            self.add_text("text", as_text(choice.get("text")))
         self._add_logprobs(choice.get("logprobs"))
         for name in CHOICE_EXTRAS:
             if not is_empty(value := choice.get(name)):
@@ -128,7 +131,7 @@ class _Choice:
         # Only now: the chunk that ends a choice may still carry a piece of it.
         self._finish = choice.get("finish_reason") or self._finish
 
-    def _add_text(self, name: str, text: str) -> None:
+    def add_text(self, name: str, text: str) -> None:
         if text:
             if self._finish is not None:
                 raise NotReplayable("malformed")
@@ -159,6 +162,49 @@ class _Choice:
         if not self._logprobs:
             return None
         return {name: self._logprobs.get(name) for name in LOGPROBS[self._endpoint]}
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+    role: Literal["assistant"] | None = None
+    refusal: None = None
+
+
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True):
+    delta: _Delta
+    index: Literal[0]
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _PlainChunk(msgspec.Struct, forbid_unknown_fields=True):
+    """A chunk amid a stream that holds a piece of text and repeats what the first one said."""
+
+    choices: tuple[_PlainChoice]
+    id: str = ""
+    object: str = ""
+    created: int = 0
+    model: str = ""
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: None = None
+    obfuscation: str | None = None
+
+
+_DECODE_PLAIN = msgspec.json.Decoder(_PlainChunk).decode
+
+
+def _plain_text(data: bytes, top: Mapping[str, Any]) -> str | None:
+    """Return the text of a chunk that says nothing else new, as most do; all others get a closer look."""
+    try:
+        chunk = _DECODE_PLAIN(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if chunk.system_fingerprint and "system_fingerprint" not in top:
+        return None
+    if chunk.service_tier and "service_tier" not in top:
+        return None
+    return chunk.choices[0].delta.content
 
 
 def _object(data: bytes) -> dict[str, Any]:

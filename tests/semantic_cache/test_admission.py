@@ -117,6 +117,14 @@ def test_a_stream_is_stored_as_the_answer_that_it_adds_up_to() -> None:
     }
 
 
+def test_what_a_later_chunk_says_of_the_whole_answer_is_kept() -> None:
+    first, *rest = stream("a", "b")
+    bare = {name: value for name, value in json.loads(first).items() if name != "system_fingerprint"}
+    verdict = judge_stream("chat", 200, recorded(json.dumps(bare).encode(), *rest, DONE))
+    assert json.loads(verdict.answer)["system_fingerprint"] == "fp_1"
+    assert json.loads(verdict.answer)["choices"][0]["message"]["content"] == "ab"
+
+
 def test_token_counts_that_were_taken_out_of_the_stream_are_put_back() -> None:
     recording = recorded(*stream("x", usage=False), DONE)
     assert not judge_stream("chat", 200, recording).has_usage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,9 +33,7 @@ class RedisServer:
         self._directory = directory
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = _free_port()
 
     @property
     def url(self) -> str:
@@ -72,6 +71,17 @@ class RedisServer:
         """Let it go on where it was frozen."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+def _free_port() -> int:
+    """Return a port that is free, and so is the one 10,000 above it, where the nodes of a cluster talk."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            port = random.randrange(20_000, 55_000)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 @contextlib.contextmanager

@@ -157,9 +157,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_nobodys_failure(
     await store.put(key("a"), entry(clock()))
     assert await store.get(key("a")) is not None
     assert raw.client_kill_filter(_type="normal", skipme=True) == 2
-    pipes = store._link._server._reads, store._link._server._writes
-    while not all(await pipe._connection.can_read() for pipe in pipes):
-        await asyncio.sleep(0.01)
+    for pipe in (store._link._server._reads, store._link._server._writes):
+        while not await pipe._connection.can_read():
+            await asyncio.sleep(0.01)
     assert await store.get(key("a")) is not None
     assert await store.put(key("a"), entry(clock()))
 
