@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from backend_engine.launcher import EngineOptions
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
 from gateway.endpoints.health import Health
@@ -67,24 +66,6 @@ def build_upstreams(config: Config, engines: Mapping[str, EngineStatus]) -> dict
         else:
             upstreams[name] = OpenAI(name, upstream)
     return upstreams
-
-
-def engine_options(upstream: EngineUpstream, path: str, config: Config) -> EngineOptions:
-    """Return the command line of a supervised engine: on a free port, known under its configured name."""
-    tunables = {
-        name: getattr(upstream, name)
-        for name in upstream.__struct_fields__
-        if name not in ("model", "timeouts")
-    }
-    return EngineOptions(
-        model=path,
-        model_name=upstream.model,
-        port=0,
-        otlp_endpoint=config.telemetry.otlp_endpoint,
-        trace_sample=config.telemetry.sample,
-        log_level=config.telemetry.log_level,
-        **tunables,
-    )
 
 
 def build_gateway(

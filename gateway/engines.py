@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from backend_engine.launcher import EngineOptions
-from gateway.app import engine_options
 from gateway.config.schema import Config, EngineUpstream
 from gateway.messages import Prepare
 from gateway.upstreams.base import State
@@ -24,6 +23,24 @@ class Generation:
     number: int
     config: Config
     engines: Mapping[str, int] = field(default_factory=dict)
+
+
+def engine_options(upstream: EngineUpstream, path: str, config: Config) -> EngineOptions:
+    """Return the command line of a supervised engine: on a free port, known under its configured name."""
+    tunables = {
+        name: getattr(upstream, name)
+        for name in upstream.__struct_fields__
+        if name not in ("model", "timeouts")
+    }
+    return EngineOptions(
+        model=path,
+        model_name=upstream.model,
+        port=0,
+        otlp_endpoint=config.telemetry.otlp_endpoint,
+        trace_sample=config.telemetry.sample,
+        log_level=config.telemetry.log_level,
+        **tunables,
+    )
 
 
 class Engines:

@@ -26,9 +26,11 @@ class ReloadRequests:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._asked = asyncio.Event()
+        self._taken = self._stamp()
 
     def ask(self) -> None:
-        """Ask for a reload."""
+        """Ask for a reload of the file as it is now; the watch need not do it again."""
+        self._taken = self._stamp()
         self._asked.set()
 
     async def next(self) -> None:
@@ -38,12 +40,11 @@ class ReloadRequests:
 
     async def watch(self, poll_s: float = POLL_S) -> None:
         """Ask whenever the file has changed and is at rest: an editor may be in the middle of writing it."""
-        seen = taken = self._stamp()
+        seen = self._stamp()
         while True:
             await asyncio.sleep(poll_s)
             before, seen = seen, self._stamp()
-            if seen is not None and seen == before and seen != taken:
-                taken = seen
+            if seen is not None and seen == before and seen != self._taken:
                 self.ask()
 
     def _stamp(self) -> _Stamp:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from backend_engine.launcher import EXIT_MODEL, EngineOptions
-from gateway.app import engine_options
 from gateway.config.load import load_config
 from gateway.config.schema import Config, EngineUpstream
+from gateway.engines import engine_options
 from gateway.upstreams.base import State
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.engine_process import EngineReport, RestartPauses, SupervisedEngine
