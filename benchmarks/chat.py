@@ -61,6 +61,8 @@ def ask(client: OpenAI, model: str, system: str, question: str, max_tokens: int,
         temperature=0,
         stream=True,
         stream_options={"include_usage": True},
+        # What is measured is the model, not the answer cache.
+        extra_headers={"cache-control": "no-cache"},
     )
     for chunk in stream:
         usage = chunk.usage or usage

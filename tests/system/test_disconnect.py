@@ -40,15 +40,19 @@ async def engine_state(engine_url: str) -> tuple[float, float]:
 async def test_leaving_the_gateway_frees_the_engine(
     gateway: GatewayProcess, engine_url: str, stream: bool
 ) -> None:
-    body = {
-        "model": "smollm2",
-        "messages": [{"role": "user", "content": "Tell me everything."}],
-        "max_tokens": 4000,
-        "ignore_eos": True,
-        "stream": stream,
-    }
+    # Different questions: equal ones would share a single call.
+    bodies = [
+        {
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": f"Tell me everything about {topic}."}],
+            "max_tokens": 4000,
+            "ignore_eos": True,
+            "stream": stream,
+        }
+        for topic in ("rivers", "bridges", "mills", "locks")
+    ]
     async with aiohttp.ClientSession(gateway.url) as http:
-        calls = [asyncio.create_task(http.post("/v1/chat/completions", json=body)) for _ in range(4)]
+        calls = [asyncio.create_task(http.post("/v1/chat/completions", json=body)) for body in bodies]
         async with asyncio.timeout(30):
             while (await engine_state(engine_url))[0] < len(calls):
                 await asyncio.sleep(0.02)

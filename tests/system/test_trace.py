@@ -80,10 +80,11 @@ async def test_every_hop_of_a_request_is_in_one_tree(
     status, _ = await post(gateway, number, messages=MESSAGES, max_tokens=6, stream=stream)
     assert status == 200
     trace = await collector.wait_for_trace(
-        TRACE_ID % number, lambda t: set(t.names) >= PHASES and len(t.spans) == 6
+        TRACE_ID % number, lambda t: set(t.names) >= PHASES and len(t.spans) == 7
     )
     assert trace.tree() == [
         "POST /v1/chat/completions",
+        "  cache.exact",
         "  chat smollm2-135m-instruct",
         "    POST /v1/chat/completions",
         "      queue",
@@ -117,7 +118,7 @@ async def test_a_callers_mistake_is_no_failure_of_the_server(
 ) -> None:
     status, _ = await post(gateway, 32, messages=MESSAGES, max_tokens=6, temperature=9)
     assert status == 400
-    trace = await collector.wait_for_trace(TRACE_ID % 32, lambda t: len(t.spans) == 3)
+    trace = await collector.wait_for_trace(TRACE_ID % 32, lambda t: len(t.spans) == 4)
     root = trace.find("POST /v1/chat/completions", service="forebay-gateway")
     chat = trace.find("chat smollm2-135m-instruct")
     engine = trace.find("POST /v1/chat/completions", service="forebay-engine")
@@ -155,7 +156,7 @@ async def test_a_client_that_leaves_is_told_from_a_failure(
         else:
             await settled_in_engine(http)
             call.cancel()
-    trace = await collector.wait_for_trace(TRACE_ID % number, lambda t: len(t.spans) >= 5)
+    trace = await collector.wait_for_trace(TRACE_ID % number, lambda t: len(t.spans) >= 6)
     for span in trace.spans:
         if span.kind != "internal":
             assert span.attributes["error.type"] == "client_disconnect", str(trace)
