@@ -141,6 +141,10 @@ class _Service:
             except GatewayError as error:
                 self._metrics.reloads.labels("rejected").inc()
                 _log.error("config_rejected", reason=str(error))
+            except Exception as error:
+                # A fault of ours: this file is not taken, but the next one may be.
+                self._metrics.reloads.labels("rejected").inc()
+                _log.error("config_rejected", exc_info=error)
             else:
                 if taken:
                     self._metrics.reloads.labels("taken").inc()
