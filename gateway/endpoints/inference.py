@@ -89,8 +89,12 @@ async def _receive(request: web.Request, limit: int) -> bytes:
     size = 0
     while True:
         try:
-            async with asyncio.timeout(BODY_PATIENCE_S):
+            if request.content.is_eof():
+                # All of it is here: no clock for what is not waited for.
                 part = await request.content.readany()
+            else:
+                async with asyncio.timeout(BODY_PATIENCE_S):
+                    part = await request.content.readany()
         except TimeoutError:
             raise RequestStalled("The request's body stopped arriving.") from None
         except web.RequestPayloadError as error:

@@ -189,6 +189,9 @@ class _Reader:
     async def chunk(self) -> bytes:
         """Return what has come in, or b"" at the end. Raises UpstreamError."""
         try:
+            if self._response.content.is_eof():
+                # All of it is here: nothing is waited for, and a clock would cost more than the read.
+                return await self._response.content.readany()
             async with asyncio.timeout(self._patience_s):
                 chunk = await self._response.content.readany()
         except TimeoutError as error:

@@ -264,7 +264,7 @@ async def test_the_collector_gets_every_span(upstream: ScriptedUpstream, tmp_pat
         aiohttp.ClientSession() as http,
     ):
         config = CONFIG.format(url=proxy.url, patience=0.5)
-        config += f"telemetry: {{otlp_endpoint: '{collector.url}'}}\n"
+        config += f"cache: null\ntelemetry: {{otlp_endpoint: '{collector.url}'}}\n"
         starting = running_process(tmp_path, config)
         gateway = await asyncio.to_thread(starting.__enter__)
         try:
