@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,10 +25,11 @@ from gateway.pipeline import Next
 from gateway.wire import headers
 from gateway.wire.request import Endpoint, read_request
 from gateway.wire.splice import Edit, splice, without_member
-from semantic_cache.cache_status import AGE, CACHE_STATUS, forward_status, hit_status
+from semantic_cache.cache_status import AGE, CACHE_STATUS, Forward, forward_status, hit_status
 from semantic_cache.directives import BODY_FIELD
+from semantic_cache.embeddings import join_embeddings, split_embeddings
 from semantic_cache.entry import Entry
-from semantic_cache.errors import NotCanonical, StoreUnavailable
+from semantic_cache.errors import NotCanonical, NotReplayable, StoreUnavailable
 from semantic_cache.freshness import Use, use_of
 from semantic_cache.lifetime import Lifetimes
 from semantic_cache.question import items_of, read_question
@@ -43,29 +45,12 @@ MAX_ITEMS = 2048
 _DECODE = msgspec.json.Decoder().decode
 
 
-class _Vector(msgspec.Struct):
-    index: int
-    embedding: msgspec.Raw
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One input: its key, and its share of the tokens that the upstream counts for all inputs together."""
 
-
-class _Reply(msgspec.Struct):
-    """An upstream's answer, vectors unparsed."""
-
-    data: list[_Vector]
-    model: str | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-
-
-class _Kept(msgspec.Struct):
-    """What an entry holds."""
-
-    embedding: msgspec.Raw
-    model: str | None = None
-
-
-_DECODE_REPLY = msgspec.json.Decoder(_Reply).decode
-_DECODE_KEPT = msgspec.json.Decoder(_Kept).decode
-_NO_USAGE = b'{"prompt_tokens":0,"total_tokens":0}'
+    key: ExactKey
+    weight: int
 
 
 class EmbeddingCache:
@@ -96,31 +81,31 @@ class EmbeddingCache:
     async def run(self, ex: Exchange, next: Next) -> Answer:
         if ex.endpoint is not Endpoint.EMBEDDINGS:
             return await next(ex)
-        state, keys = self._prepare(ex)
-        known: list[Entry | None] = [None] * len(keys)
-        if state.verdict == "miss" and not state.directives.no_cache:
-            known = await self._look_up(ex, state, keys)
-        if keys and all(known):
+        state, items = self._prepare(ex)
+        known: list[Entry | None] = [None] * len(items)
+        if items and not state.directives.no_cache:
+            known = await self._look_up(ex, state, items)
+        if items and all(known):
             return self._all_known(ex, state, [entry for entry in known if entry is not None])
         if state.directives.only_if_cached:
             raise NotInCache("The request asks for cached vectors only, and some are not there.")
         some_known = any(known)
         status = forward_status(
-            "partial" if some_known else "miss" if keys else "bypass", detail=state.reason
+            "partial" if some_known else "miss" if items else "bypass", detail=state.reason
         )
         ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
         if some_known:
             self._ask_only_for(ex, [at for at, entry in enumerate(known) if entry is None])
         answer = await next(ex)
-        if not keys or answer.status != 200 or not isinstance(answer.body, bytes):
+        if not items or answer.status != 200 or not isinstance(answer.body, bytes):
             return answer
-        return self._complete(ex, state, keys, known, answer)
+        return self._complete(ex, state, items, known, answer, answer.body)
 
-    def _prepare(self, ex: Exchange) -> tuple[CacheState, list[ExactKey]]:
+    def _prepare(self, ex: Exchange) -> tuple[CacheState, list[_Item]]:
         assert ex.view is not None and ex.route is not None
         try:
             question = read_question("embeddings", ex.body)
-            items = items_of(question)
+            inputs = items_of(question)
         except NotCanonical as error:
             ex.cache = CacheState(read_cache_directives(ex, None), reason=error.reason)
             return ex.cache, []
@@ -128,7 +113,7 @@ class EmbeddingCache:
         if BODY_FIELD in ex.view.spans:
             ex.body = without_member(ex.body, BODY_FIELD)
             ex.view = read_request(ex.body, ex.endpoint)
-        if len(items) > MAX_ITEMS:
+        if len(inputs) > MAX_ITEMS:
             raise InvalidRequest(f"'input' has more than {MAX_ITEMS} items.", param="input")
         scope = Scope.of(
             question,
@@ -137,16 +122,16 @@ class EmbeddingCache:
             namespace=directives.namespace,
         )
         ex.cache = CacheState(directives, verdict="miss")
-        return ex.cache, [ExactKey.of(scope, item) for item in items]
+        return ex.cache, [_Item(ExactKey.of(scope, item), len(item.query)) for item in inputs]
 
-    async def _look_up(self, ex: Exchange, state: CacheState, keys: list[ExactKey]) -> list[Entry | None]:
+    async def _look_up(self, ex: Exchange, state: CacheState, items: list[_Item]) -> list[Entry | None]:
         span = self._tracer.start(names.CACHE_EXACT, parent=ex.span)
         try:
-            found = [await self._store.get(key) for key in keys]
+            found = [await self._store.get(item.key) for item in items]
         except StoreUnavailable as error:
             state.verdict, state.reason = "bypass", "store_unavailable"
             span.fail(type(error).__name__)
-            return [None] * len(keys)
+            return [None] * len(items)
         finally:
             span.end()
         now = self._clock()
@@ -165,8 +150,7 @@ class EmbeddingCache:
             CACHE_STATUS: hit_status(soonest, now),
             AGE: str(int(oldest.age(now))),
         }
-        kept = [_DECODE_KEPT(entry.answer) for entry in entries]
-        body = _body([vector.embedding for vector in kept], kept[0].model, _NO_USAGE)
+        body = join_embeddings([entry.answer for entry in entries])
         return Answer(200, body, {"content-type": "application/json"})
 
     @staticmethod
@@ -183,53 +167,45 @@ class EmbeddingCache:
         self,
         ex: Exchange,
         state: CacheState,
-        keys: list[ExactKey],
+        items: list[_Item],
         known: list[Entry | None],
         answer: Answer,
+        body: bytes,
     ) -> Answer:
         """Put the upstream's vectors between the known ones, and keep them."""
-        missing = [at for at, entry in enumerate(known) if entry is None]
-        assert isinstance(answer.body, bytes)
+        asked = [item for item, entry in zip(items, known, strict=True) if entry is None]
         try:
-            reply = _DECODE_REPLY(answer.body)
-        except msgspec.DecodeError:
-            reply = _Reply([])
-        vectors = sorted(reply.data, key=lambda vector: vector.index)
-        if [vector.index for vector in vectors] != list(range(len(missing))):
-            # Not what was asked for: nothing is kept, and known vectors would not fit in between.
-            self._metrics.cache_admission("malformed")
-            if len(missing) == len(keys):
+            parts = split_embeddings(body, [item.weight for item in asked])
+        except NotReplayable as error:
+            self._metrics.cache_admission(error.reason)
+            if len(asked) == len(items):
                 return answer
-            raise UpstreamGarbage("The upstream did not answer every input.")
+            # With known vectors in between, nothing would fit together.
+            raise UpstreamGarbage("The upstream did not answer every input.") from None
         if not state.directives.no_store and state.reason is None:
-            self._keep(ex, state, [keys[at] for at in missing], vectors, reply.model)
-        if len(missing) == len(keys):
+            self._keep(ex, state, asked, parts)
+        if len(asked) == len(items):
             return answer
-        merged = [_DECODE_KEPT(entry.answer).embedding if entry else msgspec.Raw(b"") for entry in known]
-        for at, vector in zip(missing, vectors, strict=True):
-            merged[at] = vector.embedding
-        usage = bytes(reply.usage) or _NO_USAGE
-        return Answer(200, _body(merged, reply.model, usage), answer.headers)
+        fresh = iter(parts)
+        merged = [next(fresh) if entry is None else entry.answer for entry in known]
+        return Answer(200, join_embeddings(merged), answer.headers)
 
-    def _keep(
-        self, ex: Exchange, state: CacheState, keys: list[ExactKey], vectors: list[_Vector], model: str | None
-    ) -> None:
+    def _keep(self, ex: Exchange, state: CacheState, asked: list[_Item], parts: list[bytes]) -> None:
         assert ex.view is not None
-        now, name = self._clock(), ex.view.model
+        now, model = self._clock(), ex.view.model
         entries = []
-        for key, vector in zip(keys, vectors, strict=True):
-            times = self._lifetimes.of(key.digest, now, state.directives.ttl)
-            kept = msgspec.json.encode(_Kept(msgspec.Raw(bytes(vector.embedding)), model))
+        for item, part in zip(asked, parts, strict=True):
+            times = self._lifetimes.of(item.key.digest, now, state.directives.ttl)
             entry = Entry(
                 endpoint="embeddings",
-                model=name,
-                answer=kept,
-                has_usage=False,
+                model=model,
+                answer=part,
+                has_usage=True,
                 created_at=times.created_at,
                 expires_at=times.expires_at,
                 stale_until=times.stale_until,
             )
-            entries.append((key, entry))
+            entries.append((item.key, entry))
         task = asyncio.create_task(self._put(entries))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -241,12 +217,3 @@ class EmbeddingCache:
             except StoreUnavailable:
                 return
             self._metrics.cache_admission("stored" if stored else "budget")
-
-
-def _body(vectors: list[msgspec.Raw], model: str | None, usage: bytes) -> bytes:
-    data = b",".join(
-        b'{"object":"embedding","index":%d,"embedding":%s}' % (at, bytes(vector))
-        for at, vector in enumerate(vectors)
-    )
-    named = msgspec.json.encode(model or "")
-    return b'{"object":"list","data":[%s],"model":%s,"usage":%s}' % (data, named, usage)
