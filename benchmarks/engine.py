@@ -60,7 +60,9 @@ def systems() -> list[System]:
     """Return all systems, installing peers first."""
     here = Path(sys.executable)
     llama = environments.python_with(["llama-cpp-python==0.3.36"], env={"CMAKE_ARGS": "-DGGML_NATIVE=ON"})
-    hugging_face = environments.python_with(["torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0", "accelerate==1.15.0"])
+    hugging_face = environments.python_with(
+        ["torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0", "accelerate==1.15.0"]
+    )
     return [
         System("forebay", "forebay_engine.py", here, {}),
         System("forebay-fp32", "forebay_engine.py", here, {"quantization": "none"}),

@@ -90,9 +90,8 @@ class EmbeddingCache:
         if state.directives.only_if_cached:
             raise NotInCache("The request asks for cached vectors only, and some are not there.")
         some_known = any(known)
-        status = forward_status(
-            "partial" if some_known else "miss" if items else "bypass", detail=state.reason
-        )
+        why: Forward = "partial" if some_known else "miss" if items else "bypass"
+        status = forward_status(why, detail=state.reason)
         ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
         if some_known:
             self._ask_only_for(ex, [at for at, entry in enumerate(known) if entry is None])

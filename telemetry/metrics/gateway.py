@@ -99,7 +99,7 @@ class GatewayMetrics:
         self._cache_events = Children(
             Counter(
                 names.M_CACHE_STORE_EVENTS,
-                "What the cache's store told of itself: calls it did not answer, corrupt and evicted entries.",
+                "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
                 ("event",),
                 registry=registry,
             )
