@@ -67,9 +67,16 @@ def test_every_image_has_an_exact_version(compose: Any) -> None:
         assert re.search(r":\d+\.\d+\.\d+(-[a-z-]+)?$", image), image
 
 
-def test_the_gateway_starts_when_the_engine_is_ready_and_without_waiting_for_jaeger(compose: Any) -> None:
+def test_the_gateway_waits_for_engine_and_redis_but_not_for_jaeger(compose: Any) -> None:
     waits = {name: on["condition"] for name, on in compose["services"]["gateway"]["depends_on"].items()}
-    assert waits == {"engine": "service_healthy", "jaeger": "service_started"}
+    assert waits == {"engine": "service_healthy", "redis": "service_healthy", "jaeger": "service_started"}
+
+
+def test_nothing_is_stored_in_the_gateways_read_only_file_system() -> None:
+    config = load_config(CONFIG, environ={})
+    assert config.cache is not None
+    for store in (config.cache.store, config.state.store):
+        assert store.reveal().startswith("redis://redis:6379/")
 
 
 def test_the_dockerfile_copies_only_what_exists_and_is_not_ignored() -> None:
