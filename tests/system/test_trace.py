@@ -77,7 +77,7 @@ async def test_every_hop_of_a_request_is_in_one_tree(
     gateway: GatewayProcess, collector: OtlpReceiver, stream: bool
 ) -> None:
     number = 16 + stream
-    status, _ = await post(gateway, number, messages=MESSAGES, max_tokens=6, stream=stream)
+    status, _ = await post(gateway, number, messages=MESSAGES, max_tokens=6, ignore_eos=True, stream=stream)
     assert status == 200
     trace = await collector.wait_for_trace(
         TRACE_ID % number, lambda t: set(t.names) >= PHASES and len(t.spans) == 7

@@ -194,7 +194,7 @@ def test_errors_say_where(load, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cache: {mode: serve}", "forebay.yaml:1:1: 'cache' is not built yet"),
+        ("cache: {mode: serve}", "forebay.yaml:1:9: 'cache.mode' is not built yet"),
         ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
         (
             "telemetry: {capture_content: true}",
@@ -237,7 +237,7 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
         (
             "FOREBAY__CACHE__MODE",
             "serve",
-            "FOREBAY__CACHE__MODE: 'cache' is not built yet",
+            "FOREBAY__CACHE__MODE: 'cache.mode' is not built yet",
         ),
         ("FOREBAY__SERVER__", "1", "FOREBAY__SERVER__: a name is missing"),
         ("FOREBAY__SERVER__PORT", "[1", "FOREBAY__SERVER__PORT:"),

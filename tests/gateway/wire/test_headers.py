@@ -16,7 +16,6 @@ def test_only_listed_headers_pass() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "x-forebay-cache-ttl",
         "X-Forebay-Cache-Threshold",
         "x-forebay-route",
         "x-forebay-compress",
