@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # As the engine does for itself: before anything loads torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from tests.support.engine_process import running_engine
 
