@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
-from gateway.state.ledger import sqlite
+from gateway.state.ledger import sqlite_file
 from gateway.state.ledger.base import Ask, Grant, Used
 from gateway.state.ledger.sqlite import SqliteLedger
 
@@ -36,13 +36,13 @@ async def test_nothing_is_made_before_it_is_needed(ledger: SqliteLedger, tmp_pat
 async def test_what_no_longer_counts_is_forgotten_and_the_log_stays_small(
     ledger: SqliteLedger, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_TIDY_EVERY", 50)
+    monkeypatch.setattr(sqlite_file, "TIDY_EVERY", 50)
     for _ in range(3):
         for _ in range(60):
             await ledger.reserve("t", LIMITS, ASK)
             clock.now += 10_000
-        assert ledger._tidying is not None
-        await ledger._tidying
+        assert ledger._file._tidying is not None
+        await ledger._file._tidying
     path = tmp_path / "folder" / "state.db"
     with sqlite3.connect(path) as db:
         left = [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("taken", "spent")]
@@ -92,3 +92,24 @@ async def test_a_database_on_no_disk_is_unavailable(tmp_path: Path, outages: Any
         await ledger.reserve("t", LIMITS, ASK)
     assert len(outages.failures) == 1
     await ledger.close()
+
+
+async def test_a_caller_cancelled_in_the_turn_of_its_decision_takes_nothing(ledger: SqliteLedger) -> None:
+    one = Limits(rpm=1)
+    for turns in range(4):
+        caller = asyncio.create_task(ledger.reserve("t", one, Ask()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        if not caller.cancelled():
+            grant = caller.result()
+            assert isinstance(grant, Grant)
+            ledger.settle(grant.reservation, Used())
+    assert isinstance(await ledger.reserve("t", one, Ask()), Grant)
+
+
+async def test_callers_of_one_turn_share_a_transaction(ledger: SqliteLedger) -> None:
+    grants = await asyncio.gather(*(ledger.reserve("t", Limits(rpm=60), Ask()) for _ in range(100)))
+    assert sum(isinstance(grant, Grant) for grant in grants) == 60
+    assert ledger._file._transactions == 1
