@@ -58,7 +58,7 @@ def engine(
 
 async def _serve(options: EngineOptions, exit_with_parent: bool) -> int:
     # torch's threads spin for milliseconds while they wait for one another. On cores that are shared with the
-    # HTTP server, the gateway and its clients, a step then waits for whole time slices. Measured on two cores,
+    # HTTP server, the gateway and its clients, a step then waits for whole time slices. Measured on 2 cores,
     # milliseconds a token alone / beside a busy process: default 20 / 40 to 270, never spinning 47 / 40,
     # a thousand turns 24 / 46. It must be set before torch loads its OpenMP library.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
