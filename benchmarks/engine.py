@@ -44,7 +44,8 @@ class System:
 
     def run(self, job: dict[str, Any]) -> list[dict[str, float]]:
         """Run the job in a fresh process; returns each case's timings."""
-        command = [str(self.python), str(PEERS / self.script)]
+        # -P: the script's own folder must not stand before the peer's package in the import path.
+        command = [str(self.python), "-P", str(PEERS / self.script)]
         if self.script == "forebay_engine.py":
             command = [str(self.python), "-m", "benchmarks.peers.forebay_engine"]
         result = subprocess.run(

@@ -93,7 +93,9 @@ def run(path: Path, prompts: list[list[int]], new_tokens: int, threads: int) -> 
 def main() -> None:
     job: dict[str, Any] = json.load(sys.stdin)
     lib.llama_backend_init()
-    lib.llama_log_set(lib.llama_log_callback(lambda level, text, data: None), ctypes.c_void_p(0))
+    # Kept in a name: the library calls it for as long as the process lives.
+    silent = lib.llama_log_callback(lambda level, text, data: None)
+    lib.llama_log_set(silent, ctypes.c_void_p(0))
     target = Path(job["work"]) / "q4_0.gguf"
     quantize_q4_0(Path(job["model"]), target)
     timings = [run(target, case["prompts"], case["new_tokens"], job["threads"]) for case in job["cases"]]
