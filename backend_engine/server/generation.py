@@ -20,7 +20,7 @@ from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.observe import Observer
 from backend_engine.tokenizer import Tokenizer
 
-# Tokenizing this many characters takes about a millisecond: more would be felt by other requests' streams.
+# Rendering and tokenizing so many characters takes about a millisecond: more would be felt in other streams.
 _INLINE_CHARS = 4096
 
 
@@ -67,7 +67,11 @@ class Generator:
                 param="messages",
                 code="no_chat_template",
             )
-        prompt = self._chat_template.render(body.template_messages())
+        messages = body.template_messages()
+        if sum(len(message["content"]) for message in messages) <= _INLINE_CHARS:
+            prompt = self._chat_template.render(messages)
+        else:
+            prompt = await asyncio.to_thread(self._chat_template.render, messages)
         prompt_ids = await self._tokenize(prompt, add_special=False)
         return self._generation(
             body, [prompt_ids], body.completion_tokens, body.num_logprobs, salt, "messages"
