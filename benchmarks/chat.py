@@ -90,7 +90,7 @@ def long_system_prompt() -> str:
     """Return about 650 tokens of house rules that begin differently every time."""
     rules = (
         f"Rule {n}: crates of type {n} stand in aisle {n % 7}, are counted on {day} with form {n * 3}."
-        for n, day in enumerate(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"] * 4, start=1)
+        for n, day in enumerate((["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"] * 5)[:23], start=1)
     )
     return f"House rules, edition {secrets.token_hex(4)}. " + " ".join(rules)
 

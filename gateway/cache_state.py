@@ -6,11 +6,18 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
 from semantic_cache.scope import ExactKey
 
 Verdict: TypeAlias = Literal["hit-exact", "coalesced", "stale", "miss", "bypass"]
 """The value of `x-forebay-cache`."""
+
+ANSWER_ENDPOINTS: dict[Endpoint, Literal["chat", "completions"]] = {
+    Endpoint.CHAT: "chat",
+    Endpoint.COMPLETIONS: "completions",
+}
+"""Endpoints whose answers are texts, and what the cache calls them."""
 
 SERVED: tuple[Verdict, ...] = ("hit-exact", "stale", "coalesced")
 """Verdicts of answers that this request did not cause."""

@@ -9,13 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from gateway.answer import Answer, Events, EventStream
-from gateway.cache_state import CacheState
+from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
 from gateway.errors import InvalidRequest, NotInCache
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.wire import headers
-from gateway.wire.request import Endpoint, read_request
+from gateway.wire.request import read_request
 from gateway.wire.splice import without_member
 from gateway.wire.sse import data_event
 from semantic_cache.admission import refuse_request
@@ -39,8 +39,6 @@ from telemetry import names
 from telemetry.context import SAMPLED, TraceContext
 from telemetry.spans import Tracer
 
-_ENDPOINTS = {Endpoint.CHAT: "chat", Endpoint.COMPLETIONS: "completions"}
-
 
 class ExactCache:
     """Looks a request up, and says what became of it in the answer's headers."""
@@ -63,7 +61,7 @@ class ExactCache:
         self._clock = clock
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
-        if ex.endpoint not in _ENDPOINTS:
+        if ex.endpoint not in ANSWER_ENDPOINTS:
             return await next(ex)
         state = ex.cache = self._state(ex)
         if state.looks_up and (answer := await self._look_up(ex, state)) is not None:
@@ -79,7 +77,7 @@ class ExactCache:
     def _state(self, ex: Exchange) -> CacheState:
         assert ex.view is not None and ex.route is not None
         try:
-            question = read_question(_ENDPOINTS[ex.endpoint], ex.body)  # type: ignore[arg-type]
+            question = read_question(ANSWER_ENDPOINTS[ex.endpoint], ex.body)
         except NotCanonical as error:
             directives = read_cache_directives(ex, None)
             return CacheState(directives, reason=error.reason)

@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable
 
 from gateway.answer import Answer, Events
-from gateway.cache_state import CacheState
+from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.wire.request import Endpoint
 from semantic_cache.admission import DEFAULT_MAX_BYTES, STORED, Verdict, judge_body, judge_stream
 from semantic_cache.assemble import Recording
 from semantic_cache.entry import Entry
@@ -24,8 +23,6 @@ from semantic_cache.errors import StoreUnavailable
 from semantic_cache.lifetime import Lifetimes
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
-
-_ENDPOINTS = {Endpoint.CHAT: "chat", Endpoint.COMPLETIONS: "completions"}
 
 
 class StoreAnswer:
@@ -50,7 +47,7 @@ class StoreAnswer:
         state = ex.cache
         if state is None or not state.stores or ex.view is None:
             return await next(ex)
-        endpoint = _ENDPOINTS[ex.endpoint]
+        endpoint = ANSWER_ENDPOINTS[ex.endpoint]
         if ex.view.stream:
             # Before anything is taken out of the stream: an entry has the usage whoever asked for it.
             ex.observers.append(_Recorder(lambda judge: self._keep(ex, state, judge), endpoint))
@@ -85,7 +82,7 @@ class StoreAnswer:
         times = self._lifetimes.of(state.key.digest, self._clock(), state.directives.ttl)
         producer = ex.calls[-1].span if ex.calls else None
         return Entry(
-            endpoint=_ENDPOINTS[ex.endpoint],
+            endpoint=ANSWER_ENDPOINTS[ex.endpoint],
             model=ex.view.model,
             answer=verdict.answer,
             has_usage=verdict.has_usage,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.gateway.hops.test_exact_cache import CONFIG, until_kept
-from tests.gateway.support.running import CHAT, RunningGateway, chat, running_gateway
+from tests.gateway.support.cached import until_kept
+from tests.gateway.support.running import CHAT, RunningGateway, chat
 from tests.gateway.support.upstream import (
     DONE,
     EVENTS,
@@ -20,23 +18,10 @@ from tests.gateway.support.upstream import (
     begin_stream,
     completion,
     json_reply,
-    scripted_upstream,
 )
 
 STREAM = chat(stream=True)
 WHOLE = b"".join(EVENTS) + DONE
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with scripted_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def gateway(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(CONFIG.format(url=upstream.base_url), tmp_path, cached=True) as gateway:
-        yield gateway
 
 
 class Script:

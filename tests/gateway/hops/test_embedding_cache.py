@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.gateway.hops.test_exact_cache import CONFIG, until_kept
-from tests.gateway.support.running import RunningGateway, running_gateway
-from tests.gateway.support.upstream import ScriptedUpstream, json_reply, scripted_upstream
+from tests.gateway.support.cached import until_kept
+from tests.gateway.support.running import RunningGateway
+from tests.gateway.support.upstream import ScriptedUpstream, json_reply
 
 PATH = "/v1/embeddings"
 
@@ -30,17 +28,9 @@ async def embed(request: web.Request, body: bytes) -> web.StreamResponse:
     return web.json_response(reply)
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with scripted_upstream() as upstream:
-        upstream.reply = embed
-        yield upstream
-
-
-@pytest.fixture
-async def gateway(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(CONFIG.format(url=upstream.base_url), tmp_path, cached=True) as gateway:
-        yield gateway
+@pytest.fixture(autouse=True)
+def embedder(upstream: ScriptedUpstream) -> None:
+    upstream.reply = embed
 
 
 async def vectors(gateway: RunningGateway, value: Any, **more: Any) -> tuple[str, list[list[float]]]:

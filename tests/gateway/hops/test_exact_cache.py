@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.gateway.support.cached import CONFIG, until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.upstream import (
     EVENTS,
@@ -17,28 +17,8 @@ from tests.gateway.support.upstream import (
     begin_stream,
     completion,
     json_reply,
-    scripted_upstream,
     stream_reply,
 )
-
-CONFIG = """
-upstreams:
-  up: {{kind: openai, base_url: "{url}", api_key: sk-upstream}}
-models:
-  m: {{upstream: up, price: {{input: 1000000, output: 1000000}}}}
-"""
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with scripted_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def gateway(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    async with running_gateway(CONFIG.format(url=upstream.base_url), tmp_path, cached=True) as gateway:
-        yield gateway
 
 
 async def ask(
@@ -54,17 +34,6 @@ async def stored(gateway: RunningGateway, body: dict[str, Any] | None = None) ->
     """Ask, and wait until the answer can be had from the cache."""
     await ask(gateway, body)
     await until_kept(gateway)
-
-
-async def until_kept(gateway: RunningGateway, count: int = 1) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            async with gateway.get("/metrics") as response:
-                page = await response.text()
-            kept = [line for line in page.splitlines() if line.startswith("forebay_cache_admissions_total{")]
-            if sum(float(line.rsplit(" ", 1)[1]) for line in kept) >= count:
-                return
-            await asyncio.sleep(0.005)
 
 
 async def text_of(gateway: RunningGateway, body: dict[str, Any], **headers: str) -> tuple[str, str, bytes]:
