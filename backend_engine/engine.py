@@ -40,7 +40,6 @@ class EngineStats:
     num_preemptions: int
     prefix_queries: int
     prefix_hits: int
-    num_steps: int
 
 
 class Engine:
@@ -59,7 +58,6 @@ class Engine:
         self._end_ids = frozenset(end_ids)
         self._sampler = Sampler(self._end_ids)
         self._on_step = on_step
-        self._num_steps = 0
 
     @property
     def has_work(self) -> bool:
@@ -87,7 +85,6 @@ class Engine:
             if not item.request.num_output_tokens:
                 item.request.num_prefill_chunks += 1
         logits = self._runner.run(step)
-        self._num_steps += 1
         if self._on_step:
             self._on_step(sum(item.num_tokens for item in step))
         # One row a request that reached its end; prompt log-probabilities may ask for rows beside it.
@@ -125,7 +122,6 @@ class Engine:
             num_preemptions=scheduler.num_preemptions,
             prefix_queries=scheduler.prefix_stats.queries,
             prefix_hits=scheduler.prefix_stats.hits,
-            num_steps=self._num_steps,
         )
 
     def _advance(

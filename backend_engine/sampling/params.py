@@ -35,7 +35,6 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
-    seed: int | None = None
     logprobs: int | None = None
     """Number of alternatives to report for each generated token; 0 reports the chosen one alone."""
     prompt_logprobs: int | None = None

@@ -166,7 +166,6 @@ class Generator:
             logit_bias=self._logit_bias(body.logit_bias),
             stop=body.stop_strings,
             ignore_eos=bool(body.ignore_eos),
-            seed=body.seed,
             logprobs=logprobs,
             prompt_logprobs=body.prompt_logprobs,
         )

@@ -16,24 +16,23 @@ from typing import Any
 import msgspec
 
 from gateway.answer import Answer
+from gateway.cache_key import cache_directives, scope_of, take_directives
 from gateway.cache_state import CacheState
 from gateway.config.schema import CacheConfig
 from gateway.errors import InvalidRequest, NotInCache, UpstreamGarbage
 from gateway.exchange import Exchange
-from gateway.hops.exact_cache import read_cache_directives
 from gateway.pipeline import Next
 from gateway.wire import headers
 from gateway.wire.request import Endpoint, read_request
-from gateway.wire.splice import Edit, splice, without_member
+from gateway.wire.splice import Edit, splice
 from semantic_cache.cache_status import AGE, CACHE_STATUS, Forward, forward_status, hit_status
-from semantic_cache.directives import BODY_FIELD
 from semantic_cache.embeddings import join_embeddings, split_embeddings
 from semantic_cache.entry import Entry
 from semantic_cache.errors import NotCanonical, NotReplayable, StoreUnavailable
 from semantic_cache.freshness import Use, use_of
 from semantic_cache.lifetime import Lifetimes
 from semantic_cache.question import items_of, read_question
-from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Store
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
@@ -101,25 +100,16 @@ class EmbeddingCache:
         return self._complete(ex, state, items, known, answer, answer.body)
 
     def _prepare(self, ex: Exchange) -> tuple[CacheState, list[_Item]]:
-        assert ex.view is not None and ex.route is not None
         try:
             question = read_question("embeddings", ex.body)
             inputs = items_of(question)
         except NotCanonical as error:
-            ex.cache = CacheState(read_cache_directives(ex, None), reason=error.reason)
+            ex.cache = CacheState(cache_directives(ex, None), reason=error.reason)
             return ex.cache, []
-        directives = read_cache_directives(ex, question.cache)
-        if BODY_FIELD in ex.view.spans:
-            ex.body = without_member(ex.body, BODY_FIELD)
-            ex.view = read_request(ex.body, ex.endpoint)
+        directives = take_directives(ex, question)
         if len(inputs) > MAX_ITEMS:
             raise InvalidRequest(f"'input' has more than {MAX_ITEMS} items.", param="input")
-        scope = Scope.of(
-            question,
-            tenant=ex.tenant,
-            route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
-            namespace=directives.namespace,
-        )
+        scope = scope_of(ex, question, directives)
         ex.cache = CacheState(directives, verdict="miss")
         return ex.cache, [_Item(ExactKey.of(scope, item), len(item.query)) for item in inputs]
 

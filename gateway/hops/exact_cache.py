@@ -9,14 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from gateway.answer import Answer, Events, EventStream
+from gateway.cache_key import cache_directives, scope_of, take_directives
 from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
-from gateway.errors import InvalidRequest, NotInCache
+from gateway.errors import NotInCache
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.wire import headers
-from gateway.wire.request import read_request
-from gateway.wire.splice import without_member
 from gateway.wire.sse import data_event
 from semantic_cache.admission import refuse_request
 from semantic_cache.cache_status import (
@@ -27,13 +26,12 @@ from semantic_cache.cache_status import (
     forward_status,
     hit_status,
 )
-from semantic_cache.directives import BODY_FIELD, CACHE_CONTROL, CACHE_TTL, Directives, read_directives
 from semantic_cache.entry import Entry
-from semantic_cache.errors import BadDirective, NotCanonical, StoreUnavailable
+from semantic_cache.errors import NotCanonical, StoreUnavailable
 from semantic_cache.freshness import Use, use_of
 from semantic_cache.question import read_question
 from semantic_cache.replay import can_serve, replay_body, replay_events
-from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Store
 from telemetry import names
 from telemetry.context import SAMPLED, TraceContext
@@ -75,26 +73,17 @@ class ExactCache:
         return answer
 
     def _state(self, ex: Exchange) -> CacheState:
-        assert ex.view is not None and ex.route is not None
         try:
             question = read_question(ANSWER_ENDPOINTS[ex.endpoint], ex.body)
         except NotCanonical as error:
-            directives = read_cache_directives(ex, None)
+            directives = cache_directives(ex, None)
             return CacheState(directives, reason=error.reason)
-        directives = read_cache_directives(ex, question.cache)
-        if BODY_FIELD in ex.view.spans:
-            # LiteLLM's clients say it in the body, where upstreams would stumble over it.
-            ex.body = without_member(ex.body, BODY_FIELD)
-            ex.view = read_request(ex.body, ex.endpoint)
+        directives = take_directives(ex, question)
         if reason := refuse_request(question, self._sampled):
             return CacheState(directives, reason=reason)
-        scope = Scope.of(
-            question,
-            tenant=ex.tenant,
-            route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
-            namespace=directives.namespace,
+        return CacheState(
+            directives, ExactKey.of(scope_of(ex, question, directives), question), verdict="miss"
         )
-        return CacheState(directives, ExactKey.of(scope, question), verdict="miss")
 
     async def _look_up(self, ex: Exchange, state: CacheState) -> Answer | None:
         assert state.key is not None and ex.view is not None
@@ -140,14 +129,6 @@ class ExactCache:
             why = "request"
         status = forward_status(why, collapsed=state.verdict == "coalesced", detail=state.reason)
         ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
-
-
-def read_cache_directives(ex: Exchange, member: object) -> Directives:
-    """Return what headers and the body's `cache` member say. Raises InvalidRequest."""
-    try:
-        return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
-    except BadDirective as error:
-        raise InvalidRequest(str(error), param=error.param) from None
 
 
 def _replay(ex: Exchange, entry: Entry, now: float) -> Answer:
