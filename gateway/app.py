@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from aiohttp import web
-
+from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
 from gateway.endpoints.health import Health
@@ -16,6 +15,7 @@ from gateway.endpoints.inference import Inference
 from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
+from gateway.endpoints.route import Handler, Key
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
@@ -49,7 +49,7 @@ _CACHE_DEADLINE_S = 2.0
 class Gateway:
     """A configuration at work: what answers each route, and the parts that whoever runs it needs to reach."""
 
-    routes: Sequence[web.RouteDef]
+    routes: Mapping[Key, Handler]
     running: Callable[[], AbstractAsyncContextManager[None]]
     """Its parts run inside this block, once."""
     upstreams: Mapping[str, Upstream]
@@ -86,16 +86,14 @@ def build_gateway(
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     cached = _Cached.of(config, call, telemetry, metrics)
-    pipeline = Pipeline(
-        [
-            Step(Settle(metrics, settled)),
-            Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
-            Step(EnforceLimits(ledger, route.price, metrics)),
-            Step(route),
-            *cached.steps,
-        ]
-    )
-    cached.refresher.bind(pipeline.run)
+    first = [
+        Step(Settle(metrics, settled)),
+        Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
+        Step(EnforceLimits(ledger, route.price, metrics)),
+        Step(route),
+    ]
+    answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
+    cached.refresher.bind(answers.run)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
@@ -110,15 +108,17 @@ def build_gateway(
             await ledger.close()
             await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
-    routes = [
-        *(web.post(endpoint.route, Inference(endpoint, pipeline, drain).answer) for endpoint in Endpoint),
-        web.get("/v1/models", models.list),
-        web.get("/v1/models/{id:.+}", models.one),
-        web.get("/health", health.alive),
-        web.get("/health/ready", health.ready),
-        web.get("/metrics", MetricsPage(lasting.siblings).page),
-        web.get("/forebay/requests/{id}", requests.one),
-    ]
+    routes: dict[Key, Handler] = {
+        ("GET", "/v1/models"): models.list,
+        ("GET", "/v1/models/{id:.+}"): models.one,
+        ("GET", "/health"): health.alive,
+        ("GET", "/health/ready"): health.ready,
+        ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
+        ("GET", "/forebay/requests/{id}"): requests.one,
+    }
+    for endpoint in Endpoint:
+        pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings
+        routes["POST", endpoint.route] = Inference(endpoint, pipeline, drain).answer
     return Gateway(routes, running, upstreams, drain, keyring)
 
 
@@ -126,7 +126,9 @@ def build_gateway(
 class _Cached:
     """The hops from the cache to the upstream, and what must be closed with them."""
 
-    steps: Sequence[Step]
+    answers: Sequence[Step]
+    """For requests whose answer is a text."""
+    embeddings: Sequence[Step]
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
     store: Store | None
@@ -136,7 +138,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], refresher, (), None)
+            return cls([call], [call], refresher, (), None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -146,15 +148,15 @@ class _Cached:
         keeper = StoreAnswer(store, settings, metrics)
         rest = [Step(keeper, OnFailure.OPEN), call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
-        embeddings = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        steps = [
-            Step(look_up, OnFailure.OPEN, _CACHE_DEADLINE_S),
-            Step(embeddings),
+        answers = [
+            # A store that is read on the event loop never waits, so no clock could interrupt it.
+            Step(look_up, OnFailure.OPEN, _CACHE_DEADLINE_S if store.waits else None),
             # It runs the rest itself, outside of any one request, unless a request is to go alone.
             Step(Coalesce(Pipeline(rest))),
             *rest,
         ]
-        return cls(steps, refresher, (keeper, embeddings), store)
+        vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
+        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import InvalidRequest
 from gateway.exchange import Exchange
-from gateway.wire.request import read_request
-from gateway.wire.splice import without_member
-from semantic_cache.directives import BODY_FIELD, CACHE_CONTROL, CACHE_TTL, Directives, read_directives
+from semantic_cache.directives import CACHE_CONTROL, CACHE_TTL, Directives, read_directives
 from semantic_cache.errors import BadDirective
 from semantic_cache.question import Question
 from semantic_cache.scope import Scope
@@ -18,16 +16,6 @@ def cache_directives(ex: Exchange, member: object) -> Directives:
         return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
     except BadDirective as error:
         raise InvalidRequest(str(error), param=error.param) from None
-
-
-def take_directives(ex: Exchange, question: Question) -> Directives:
-    """Return the directives, and take the body's `cache` member out: upstreams would stumble over it."""
-    assert ex.view is not None
-    directives = cache_directives(ex, question.cache)
-    if BODY_FIELD in ex.view.spans:
-        ex.body = without_member(ex.body, BODY_FIELD)
-        ex.view = read_request(ex.body, ex.endpoint)
-    return directives
 
 
 def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 
 _LAST_WORDS_S = 1.0
 
@@ -19,16 +17,16 @@ class Drain:
         """The time is up: a request that is cancelled from now on is cancelled by us."""
         self._running: set[asyncio.Task[object]] = set()
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Count the current task as a running request."""
+    def enter(self) -> asyncio.Task[object]:
+        """Count the current task as a running request until it is passed to `leave`."""
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
-        try:
-            yield
-        finally:
-            self._running.discard(task)
+        return task
+
+    def leave(self, task: asyncio.Task[object]) -> None:
+        """Take note that the task's request is over."""
+        self._running.discard(task)
 
     async def finish(self, seconds: float) -> None:
         """Wait for the running requests for at most `seconds`, then cancel them and let them say so."""

@@ -12,6 +12,7 @@ GatewayError
 │   ├── RequestStalled          408: the body stopped arriving
 │   ├── BodyTooLarge            413
 │   ├── UnsupportedMediaType    415
+│   ├── ExpectationFailed       417: an `Expect` header that is not `100-continue`
 │   └── LimitExceeded           429: a limit of the tenant
 │       ├── RequestLimit        requests per minute
 │       ├── TokenLimit          tokens per minute
@@ -98,6 +99,10 @@ class BodyTooLarge(RequestError):
 
 class UnsupportedMediaType(RequestError):
     """The body is not declared as JSON."""
+
+
+class ExpectationFailed(RequestError):
+    """The request has an `Expect` header that this server does not know."""
 
 
 class LimitExceeded(RequestError):

@@ -8,7 +8,8 @@ covers its own work alone: the clock stands still while `next` runs. A hop that 
   called in its place; afterwards its answer counts unchanged. What follows never runs twice because of it.
 
 An error that came out of `next` is nobody's failure on the way back and passes through every hop, and a
-RequestError is the caller's fault: it goes out whatever the hop's rule.
+RequestError is the caller's fault: it goes out whatever the hop's rule. An answer that no hop hands on is
+closed by the exchange that it was made for, at its end.
 """
 
 from __future__ import annotations
@@ -59,63 +60,70 @@ class Pipeline:
     """The hops of a gateway, in their order; the last one does not call `next`."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        self._run: Next = _nothing_left
+        self.run: Next = _nothing_left
+        """Returns the answer of the first hop."""
         for step in reversed(steps):
-            self._run = _Runner(step, self._run)
-
-    async def run(self, ex: Exchange) -> Answer:
-        """Return the answer of the first hop."""
-        return await self._run(ex)
+            plain = step.on_failure is OnFailure.CLOSED and step.deadline_s is None
+            self.run = (_closed if plain else _watched)(step, self.run)
 
 
 async def _nothing_left(ex: Exchange) -> Answer:
     raise HopFailed("No hop answered the request.")
 
 
-class _Runner:
-    """Calls one hop with a `next` that it watches."""
+def _closed(step: Step, following: Next) -> Next:
+    """Return what runs a hop without a deadline whose failure fails the request.
 
-    __slots__ = ("_next", "_step")
+    Whatever is not a GatewayError is this hop's own failure: the hops behind it have turned theirs into one.
+    """
+    run, name = step.hop.run, step.hop.name
 
-    def __init__(self, step: Step, following: Next) -> None:
-        self._step = step
-        self._next = following
+    async def closed(ex: Exchange) -> Answer:
+        try:
+            return await run(ex, following)
+        except GatewayError:
+            raise
+        except Exception as error:
+            raise _hop_failed(ex, name, error) from error
 
-    async def __call__(self, ex: Exchange) -> Answer:
-        visit = _Visit(self._next, self._step.deadline_s)
+    return closed
+
+
+def _watched(step: Step, following: Next) -> Next:
+    """Return what runs a hop that has a deadline, or may fail without failing the request."""
+
+    async def watched(ex: Exchange) -> Answer:
+        visit = _Visit(following, step.deadline_s)
         try:
             if visit.clock is None:
-                return await self._step.hop.run(ex, visit.next)
+                return await step.hop.run(ex, visit.next)
             async with visit.clock:
-                return await self._step.hop.run(ex, visit.next)
+                return await step.hop.run(ex, visit.next)
         except Exception as error:
-            return await self._failed(ex, visit, error)
-        except BaseException as error:
-            visit.drop_answer(error)
-            raise
+            visit.closed = True
+            if visit.error is not None:
+                raise visit.error from None
+            if isinstance(error, RequestError):
+                raise
+            late, name = visit.late(), step.hop.name
+            if step.on_failure is OnFailure.CLOSED:
+                if isinstance(error, GatewayError) and not late:
+                    raise
+                raise _hop_failed(ex, name, error, late=late) from error
+            _log.warning("hop_skipped", hop=name, late=late, request_id=ex.id, error=type(error).__name__)
+            ex.span.event(FOREBAY_HOP_SKIPPED, {"hop": name, "error.type": type(error).__name__})
+            if visit.answer is not None:
+                return visit.answer
         finally:
             visit.closed = True
+        return await following(ex)
 
-    async def _failed(self, ex: Exchange, visit: _Visit, error: Exception) -> Answer:
-        visit.closed = True
-        if visit.error is not None:
-            raise visit.error
-        if isinstance(error, RequestError):
-            visit.drop_answer(error)
-            raise error
-        late = visit.late()
-        name = self._step.hop.name
-        if self._step.on_failure is OnFailure.CLOSED:
-            visit.drop_answer(error)
-            if isinstance(error, GatewayError) and not late:
-                raise error
-            _log.error("hop_failed", hop=name, late=late, request_id=ex.id, exc_info=None if late else error)
-            raise HopFailed(f"The gateway's step '{name}' {'ran late' if late else 'failed'}.") from error
-        _log.warning("hop_skipped", hop=name, late=late, request_id=ex.id, error=type(error).__name__)
-        ex.span.event(FOREBAY_HOP_SKIPPED, {"hop": name, "error.type": type(error).__name__})
-        if visit.answer is not None:
-            return visit.answer
-        return await self._next(ex)
+    return watched
+
+
+def _hop_failed(ex: Exchange, name: str, error: Exception, *, late: bool = False) -> HopFailed:
+    _log.error("hop_failed", hop=name, late=late, request_id=ex.id, exc_info=None if late else error)
+    return HopFailed(f"The gateway's step '{name}' {'ran late' if late else 'failed'}.")
 
 
 class _Visit:
@@ -152,11 +160,6 @@ class _Visit:
     def late(self) -> bool:
         """Return whether the hop's deadline has passed."""
         return self.clock is not None and self.clock.expired()
-
-    def drop_answer(self, error: BaseException) -> None:
-        """Close an answer that the hop took and will not hand on."""
-        if self.answer is not None:
-            self.answer.close(error)
 
     def _pause(self) -> None:
         self._running += 1

@@ -22,21 +22,19 @@ class Server:
         self._front = front
         self._sockets = sockets
         self._sites: dict[int, web.SockSite] = {}
-        self._runner = web.AppRunner(
-            front.app,
-            access_log=None,
-            # A client that leaves cancels its request, which closes the connection to the upstream.
-            handler_cancellation=True,
-            # Requests have ended by then, see Drain.
-            shutdown_timeout=1.0,
-        )
+        self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
         """Get ready; nothing is accepted yet."""
+        # A client that leaves cancels its request, which closes the connection to the upstream.
+        server = web.Server(self._front.answer, handler_cancellation=True, access_log=None)
+        # Requests have ended before it is cleaned up, see Drain.
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
 
     async def accept(self, slots: Iterable[int]) -> None:
         """Accept on exactly these sockets from now on. Connections that were accepted are not touched."""
+        assert self._runner is not None
         wanted = set(slots)
         for slot in self._sites.keys() - wanted:
             await self._sites.pop(slot).stop()
@@ -48,7 +46,8 @@ class Server:
 
     async def close(self) -> None:
         """End all connections, then the gateway."""
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
         await self._front.current.close()
 
 

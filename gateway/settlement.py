@@ -14,6 +14,8 @@ from gateway.wire.errors import cause_of, kind_of
 
 def usage_of(ex: Exchange) -> SettledUsage | None:
     """Return the tokens of all calls that reported theirs, or None if none did."""
+    if not ex.calls:
+        return None
     usages = [call.outcome.usage for call in ex.calls if call.outcome.usage is not None]
     if not usages:
         return None
@@ -45,9 +47,12 @@ def charged_of(ex: Exchange) -> SettledCharge | None:
 
 def timings_of(ex: Exchange) -> Timings:
     """Return the times so far."""
-    total = time.monotonic() - ex.started_s
+    now = time.monotonic()
+    total = now - ex.started_s
     receiving = (ex.received_s or ex.started_s) - ex.started_s
-    upstream = sum(call.seconds() for call in ex.calls)
+    upstream = 0.0
+    for call in ex.calls:
+        upstream += (call.ended_s or now) - call.started_s
     first_byte = None if ex.first_byte_s is None else _ms(ex.first_byte_s - ex.started_s)
     return Timings(_ms(total), first_byte, _ms(upstream), _ms(max(0.0, total - receiving - upstream)))
 

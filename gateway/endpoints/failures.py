@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import structlog
 from aiohttp import web
 
@@ -14,25 +12,17 @@ _log = structlog.get_logger("gateway.request")
 _CODES = {404: "unknown_url", 405: "method_not_supported", 413: "request_too_large"}
 
 
-@web.middleware
-async def failures_in_openai_shape(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Turn exceptions of handlers and of the router into OpenAI's error object."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
+def failure(request: web.BaseRequest, error: Exception) -> web.Response:
+    """Return OpenAI's error object for what a handler or the router raised."""
+    if isinstance(error, web.HTTPException):
         return _http_error(request, error)
-    except GatewayError as error:
+    if isinstance(error, GatewayError):
         return web.Response(status=kind_of(error).status, body=body_of(error), headers=error_headers(error))
-    except ConnectionError:
-        raise
-    except Exception as error:
-        _log.exception("request_failed", path=request.path)
-        return _json(500, body_of(error))
+    _log.error("request_failed", path=request.path, exc_info=error)
+    return _json(500, body_of(error))
 
 
-def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+def _http_error(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
     if error.status == 404:
         message = f"Invalid URL ({request.method} {request.path})"
     elif error.status == 405:

@@ -18,11 +18,11 @@ class Health:
         self._upstreams = upstreams
         self._drain = drain
 
-    async def alive(self, request: web.Request) -> web.Response:
+    async def alive(self, request: web.BaseRequest) -> web.Response:
         """`GET /health`"""
         return _json(200, {"status": "ok"})
 
-    async def ready(self, request: web.Request) -> web.Response:
+    async def ready(self, request: web.BaseRequest) -> web.Response:
         """`GET /health/ready`: 503 while an upstream of ours is not ready, or we are shutting down."""
         states = {name: upstream.state.value for name, upstream in self._upstreams.items()}
         waiting = any(state != State.READY.value for state in states.values())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.hdrs import EXPECT
 
-from gateway.answer import Answer
 from gateway.drain import Drain
 from gateway.endpoints.reply import Reply
 from gateway.errors import (
     BodyTooLarge,
     ClientDisconnected,
     Draining,
+    ExpectationFailed,
     GatewayError,
     InvalidRequest,
     RequestStalled,
@@ -33,10 +34,10 @@ class Inference:
 
     def __init__(self, endpoint: Endpoint, pipeline: Pipeline, drain: Drain) -> None:
         self._endpoint = endpoint
-        self._pipeline = pipeline
+        self._run = pipeline.run
         self._drain = drain
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """`POST` to the endpoint."""
 
         async def receive(limit: int) -> bytes:
@@ -44,19 +45,9 @@ class Inference:
 
         ex = Exchange(self._endpoint, request.headers, receive, why_cancelled=self._why_cancelled)
         reply = Reply(request)
+        task = self._drain.enter()
         try:
-            with self._drain.running():
-                await self._exchange(ex, reply)
-        finally:
-            ex.end()
-        assert reply.response is not None
-        return reply.response
-
-    async def _exchange(self, ex: Exchange, reply: Reply) -> None:
-        answer: Answer | None = None
-        try:
-            answer = await self._pipeline.run(ex)
-            await reply.send(answer)
+            await reply.send(await self._run(ex))
         except ConnectionError:
             ex.error = ClientDisconnected("The client left before the answer was complete.")
             raise
@@ -73,8 +64,10 @@ class Inference:
                 _log.error("request_failed", request_id=ex.id, exc_info=error)
             await reply.fail(error)
         finally:
-            if answer is not None:
-                answer.close(ex.error or ClientDisconnected())
+            self._drain.leave(task)
+            ex.end()
+        assert reply.response is not None
+        return reply.response
 
     def _why_cancelled(self) -> GatewayError:
         if self._drain.expired:
@@ -82,28 +75,40 @@ class Inference:
         return ClientDisconnected("The client left before the answer was complete.")
 
 
-async def _receive(request: web.Request, limit: int) -> bytes:
+async def _receive(request: web.BaseRequest, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise BodyTooLarge(limit)
+    content = request.content
+    if EXPECT in request.headers:
+        await _say_continue(request)
     parts: list[bytes] = []
     size = 0
     while True:
         try:
-            if request.content.is_eof():
+            if whole := content.is_eof():
                 # All of it is here: no clock for what is not waited for.
-                part = await request.content.readany()
+                part = content.read_nowait()
             else:
                 async with asyncio.timeout(BODY_PATIENCE_S):
-                    part = await request.content.readany()
+                    part = await content.readany()
         except TimeoutError:
             raise RequestStalled("The request's body stopped arriving.") from None
         except web.RequestPayloadError as error:
             raise InvalidRequest("The request's body could not be decoded.") from error
         except ConnectionError as error:
             raise ClientDisconnected("The client left before its request was complete.") from error
-        if not part:
-            return b"".join(parts)
         size += len(part)
         if size > limit:
             raise BodyTooLarge(limit)
         parts.append(part)
+        if whole or not part:
+            return b"".join(parts)
+
+
+async def _say_continue(request: web.BaseRequest) -> None:
+    """Let the client send its body, now that it will be read (RFC 9110, section 10.1.1)."""
+    expected = request.headers[EXPECT]
+    if expected.lower() != "100-continue":
+        raise ExpectationFailed(f"The expectation '{expected[:64]}' cannot be met.")
+    if request.version >= HttpVersion11 and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -14,7 +14,7 @@ class MetricsPage:
     def __init__(self, siblings: Siblings) -> None:
         self._siblings = siblings
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.BaseRequest) -> web.Response:
         """`GET /metrics`"""
         families = await self._siblings.metrics()
         body, content_type = render_snapshot(families, request.headers.get("accept", ""))

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from gateway.config.schema import ANY_MODEL, Config
+from gateway.endpoints.route import PARAMETERS
 from gateway.errors import ModelNotFound, UpstreamError
 from gateway.state.keys.keyring import Keyring
 from gateway.upstreams.base import ModelCard, Upstream
@@ -35,16 +36,16 @@ class Models:
         self._others_until = 0.0
         self._asking = asyncio.Lock()
 
-    async def list(self, request: web.Request) -> web.Response:
+    async def list(self, request: web.BaseRequest) -> web.Response:
         """`GET /v1/models`; raises Unauthenticated."""
         self._keyring.identify(request.headers.get("authorization"))
         cards = await self._all()
         return _json({"object": "list", "data": list(cards.values())})
 
-    async def one(self, request: web.Request) -> web.Response:
+    async def one(self, request: web.BaseRequest) -> web.Response:
         """`GET /v1/models/{id}`; raises Unauthenticated, ModelNotFound."""
         self._keyring.identify(request.headers.get("authorization"))
-        name = request.match_info["id"]
+        name = request[PARAMETERS]["id"]
         card = self._configured.get(name) or (await self._all()).get(name)
         if card is None:
             raise ModelNotFound(name)

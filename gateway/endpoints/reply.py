@@ -13,7 +13,7 @@ class Reply:
 
     __slots__ = ("_request", "response")
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
         self.response: web.StreamResponse | None = None
 

@@ -8,8 +8,6 @@ more for all of them, and what comes of that is everybody's answer.
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
-from dataclasses import replace
 from typing import TypeAlias
 
 from gateway.answer import Answer, Events, EventStream
@@ -74,14 +72,14 @@ class Coalesce:
                     raise
             else:
                 if not (follows and flight.attempt < LAST_ATTEMPT and _is_failure(head)):
-                    return self._share(key, flight, rider, head)
+                    return ex.keep(self._share(key, flight, rider, head))
                 self._flights.leave(key, flight, rider)
             attempt = LAST_ATTEMPT
             cache.verdict = "miss"
 
     async def _fly(self, key: _Key, ex: Exchange, flight: _Flight) -> None:
         """Run the rest of the hops for all riders, on an exchange that outlives the one that began it."""
-        shared = replace(ex, calls=ex.calls, observers=[], _endings=ExitStack())
+        shared = ex.branch()
         answer: Answer | None = None
         try:
             answer = await self._rest.run(shared)
@@ -95,7 +93,7 @@ class Coalesce:
             flight.body.end()
             if shared.cache is not None and shared.cache.kept is not None:
                 # Until the answer can be found in the store, who asks for it still gets it from here.
-                await asyncio.wait([shared.cache.kept])
+                await shared.cache.kept
         except BaseException as error:
             if answer is not None:
                 answer.close(error)

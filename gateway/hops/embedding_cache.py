@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 
 from gateway.answer import Answer
-from gateway.cache_key import cache_directives, scope_of, take_directives
+from gateway.cache_key import cache_directives, scope_of
 from gateway.cache_state import CacheState
 from gateway.config.schema import CacheConfig
 from gateway.errors import InvalidRequest, NotInCache, UpstreamGarbage
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.wire import headers
-from gateway.wire.request import Endpoint, read_request
+from gateway.wire.request import read_request
 from gateway.wire.splice import Edit, splice
 from semantic_cache.cache_status import AGE, CACHE_STATUS, Forward, forward_status, hit_status
 from semantic_cache.embeddings import join_embeddings, split_embeddings
@@ -78,8 +78,6 @@ class EmbeddingCache:
             await asyncio.wait(self._tasks)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
-        if ex.endpoint is not Endpoint.EMBEDDINGS:
-            return await next(ex)
         state, items = self._prepare(ex)
         known: list[Entry | None] = [None] * len(items)
         if items and not state.directives.no_cache:
@@ -106,7 +104,7 @@ class EmbeddingCache:
         except NotCanonical as error:
             ex.cache = CacheState(cache_directives(ex, None), reason=error.reason)
             return ex.cache, []
-        directives = take_directives(ex, question)
+        directives = cache_directives(ex, question.cache)
         if len(inputs) > MAX_ITEMS:
             raise InvalidRequest(f"'input' has more than {MAX_ITEMS} items.", param="input")
         scope = scope_of(ex, question, directives)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 
 from gateway.answer import Answer, Events, EventStream
-from gateway.cache_key import cache_directives, scope_of, take_directives
+from gateway.cache_key import cache_directives, scope_of
 from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
 from gateway.errors import NotInCache
@@ -59,8 +60,6 @@ class ExactCache:
         self._clock = clock
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
-        if ex.endpoint not in ANSWER_ENDPOINTS:
-            return await next(ex)
         state = ex.cache = self._state(ex)
         if state.looks_up and (answer := await self._look_up(ex, state)) is not None:
             return answer
@@ -78,7 +77,7 @@ class ExactCache:
         except NotCanonical as error:
             directives = cache_directives(ex, None)
             return CacheState(directives, reason=error.reason)
-        directives = take_directives(ex, question)
+        directives = cache_directives(ex, question.cache)
         if reason := refuse_request(question, self._sampled):
             return CacheState(directives, reason=reason)
         return CacheState(
@@ -115,11 +114,10 @@ class ExactCache:
             span.end()
 
     def _note_hit(self, ex: Exchange, state: CacheState, entry: Entry, now: float) -> None:
-        ex.reply_headers |= {
-            headers.CACHE: state.verdict,
-            CACHE_STATUS: hit_status(entry, now),
-            AGE: age_header(entry, now),
-        }
+        sent = ex.reply_headers
+        sent[headers.CACHE] = state.verdict
+        sent[CACHE_STATUS] = hit_status(entry, now)
+        sent[AGE] = age_header(entry, now)
 
     def _note_forward(self, ex: Exchange, state: CacheState) -> None:
         why: Forward = "miss"
@@ -127,8 +125,13 @@ class ExactCache:
             why = "bypass"
         elif not state.looks_up:
             why = "request"
-        status = forward_status(why, collapsed=state.verdict == "coalesced", detail=state.reason)
-        ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
+        ex.reply_headers[headers.CACHE] = state.verdict
+        ex.reply_headers[CACHE_STATUS] = _forward_status(why, state.verdict == "coalesced", state.reason)
+
+
+@lru_cache(64)
+def _forward_status(why: Forward, collapsed: bool, reason: str | None) -> str:
+    return forward_status(why, collapsed=collapsed, detail=reason)
 
 
 def _replay(ex: Exchange, entry: Entry, now: float) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import msgspec
@@ -21,6 +22,8 @@ from telemetry.logs import request_log
 from telemetry.metrics import GatewayMetrics
 
 _log = structlog.get_logger("gateway.request")
+# Says whether a line would be written before one is put together.
+_plain_log = logging.getLogger("gateway.request")
 
 
 class Settle:
@@ -33,7 +36,7 @@ class Settle:
         self._settled = settled
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         ex.at_end(lambda: self._settle(ex))
         try:
             answer = await next(ex)
@@ -43,8 +46,7 @@ class Settle:
                 _log.error("request_failed", request_id=ex.id, exc_info=error)
             answer = error_answer(error)
         ex.status = answer.status
-        answer.headers.update(_headers(ex, answer))
-        answer.headers.update(ex.reply_headers)
+        _add_headers(ex, answer)
         if isinstance(answer.body, EventStream):
             answer.body.tap(_StreamEnd(ex))
         else:
@@ -52,24 +54,16 @@ class Settle:
         return answer
 
     def _settle(self, ex: Exchange) -> None:
-        self._metrics.in_flight.dec()
+        self._metrics.in_flight -= 1
         record = settle(ex)
         if ex.tenant:
             # Nobody could ask for the record of a request without a tenant, and strangers must not displace
             # the others.
             self._settled.add(record)
         self._count(ex, record)
-        log = request_log(_log, ex.id, ex.span.context)
-        level = log.warning if ex.failure() else log.info
-        level(
-            "request",
-            endpoint=record.endpoint,
-            model=record.model,
-            route=record.route,
-            status=record.status,
-            error=record.error,
-            ms=record.timings_ms.total,
-        )
+        failed = ex.failure() is not None
+        if failed or _plain_log.isEnabledFor(logging.INFO):
+            _log_request(ex, record, failed=failed)
 
     def _count(self, ex: Exchange, record: SettledRequest) -> None:
         if record.cache is not None:
@@ -130,21 +124,34 @@ def _report(ex: Exchange) -> Event:
     return comment_event(b"forebay " + msgspec.json.encode(settle(ex)))
 
 
-def _headers(ex: Exchange, answer: Answer) -> dict[str, str]:
+def _log_request(ex: Exchange, record: SettledRequest, *, failed: bool) -> None:
+    log = request_log(_log, ex.id, ex.span.context)
+    (log.warning if failed else log.info)(
+        "request",
+        endpoint=record.endpoint,
+        model=record.model,
+        route=record.route,
+        status=record.status,
+        error=record.error,
+        ms=record.timings_ms.total,
+    )
+
+
+def _add_headers(ex: Exchange, answer: Answer) -> None:
     timings = timings_of(ex)
+    sent = answer.headers
+    sent[headers.REQUEST_ID] = ex.id
+    # Where OpenAI's SDKs look for the id that they show in errors.
+    sent["x-request-id"] = ex.id
+    sent[headers.ATTEMPTS] = str(len(ex.calls))
     ours = f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}"
-    sent = {
-        headers.REQUEST_ID: ex.id,
-        # Where OpenAI's SDKs look for the id that they show in errors.
-        "x-request-id": ex.id,
-        headers.ATTEMPTS: str(len(ex.calls)),
-        # The engine's own phases come first: they are part of what the upstream took.
-        "server-timing": f"{theirs}, {ours}" if (theirs := answer.headers.get("server-timing")) else ours,
-    }
+    # The engine's own phases come first: they are part of what the upstream took.
+    theirs = sent.get("server-timing")
+    sent["server-timing"] = f"{theirs}, {ours}" if theirs else ours
     if ex.route is not None:
         sent[headers.ROUTE] = headers.printable(ex.route.label)
     if (trace_id := trace_id_of(ex)) is not None:
         sent[headers.TRACE_ID] = trace_id
     if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:
-        sent[headers.COST] = f"{cost:.10f}".rstrip("0").rstrip(".")
-    return sent
+        sent[headers.COST] = f"{cost:.10f}".rstrip("0").rstrip(".") if cost else "0"
+    sent.update(ex.reply_headers)

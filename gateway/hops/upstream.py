@@ -15,6 +15,7 @@ from gateway.wire.errors import cause_of
 from gateway.wire.headers import to_upstream
 from gateway.wire.request import outgoing
 from gateway.wire.usage import UsageTap, read_reply
+from semantic_cache.directives import BODY_FIELD
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
 from telemetry.spans import Kind, Span, Tracer
@@ -50,14 +51,21 @@ class CallUpstream:
         usage = upstream.reports_usage and ex.view.stream
         request = UpstreamRequest(
             ex.endpoint.upstream_path,
-            outgoing(ex.body, ex.view, model=ex.route.upstream_model, usage=usage),
+            outgoing(
+                ex.body,
+                ex.view,
+                model=ex.route.upstream_model,
+                usage=usage,
+                # The cache has read its member, and upstreams would stumble over it.
+                without=None if ex.cache is None else BODY_FIELD,
+            ),
             ex.view.stream,
             ex.tenant,
             {**to_upstream(ex.headers), **self._trace_headers(ex, span)},
         )
         answer = None
         try:
-            answer = await upstream.send(request)
+            answer = ex.keep(await upstream.send(request))
             call.status = answer.status
             if isinstance(answer.body, EventStream):
                 for observer in ex.observers:

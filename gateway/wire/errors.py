@@ -36,6 +36,7 @@ _TABLE: dict[type[BaseException], ErrorKind] = {
     errors.RequestStalled: ErrorKind(408, INVALID_REQUEST, "request_timeout"),
     errors.BodyTooLarge: ErrorKind(413, INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaType: ErrorKind(415, INVALID_REQUEST, "unsupported_media_type"),
+    errors.ExpectationFailed: ErrorKind(417, INVALID_REQUEST, "expectation_failed"),
     # OpenAI's types name what ran out, and its code for money differs.
     errors.RequestLimit: ErrorKind(429, "requests", "rate_limit_exceeded"),
     errors.TokenLimit: ErrorKind(429, "tokens", "rate_limit_exceeded"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 from gateway.errors import InvalidRequest, NotBuilt
@@ -33,19 +34,18 @@ _NOT_BUILT = (
 
 def to_upstream(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the client's headers that go upstream."""
-    return {name: headers[name] for name in _TO_UPSTREAM if name in headers}
+    return {name: value for name in _TO_UPSTREAM if (value := headers.get(name)) is not None}
 
 
 def to_client(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the upstream's headers that go to the client."""
-    return {name: headers[name] for name in _TO_CLIENT if name in headers}
+    return {name: value for name in _TO_CLIENT if (value := headers.get(name)) is not None}
 
 
 def refuse_unknown(headers: Mapping[str, str]) -> None:
     """Refuse an `x-forebay-` header that would otherwise be ignored. Raises NotBuilt, InvalidRequest."""
     for header in headers:
-        name = header.lower()
-        if not name.startswith("x-forebay-") or name in _BUILT:
+        if header[:10].lower() != "x-forebay-" or (name := header.lower()) in _BUILT:
             continue
         if name in _NOT_BUILT:
             raise NotBuilt(f"The header '{name}' is not built yet.", param=name)
@@ -64,6 +64,7 @@ def wants_report(headers: Mapping[str, str]) -> bool:
     return True
 
 
+@lru_cache(256)
 def printable(name: str) -> str:
     """Return a name that a client chose as a header value: no line ends, nothing beyond ASCII."""
     return quote(name, safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~")

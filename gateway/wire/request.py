@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.wire.members import DuplicateKey, Member, NotAnObject, members
-from gateway.wire.splice import ask_for_usage, set_value, splice
+from gateway.wire.splice import ask_for_usage, drop, set_value, splice
 from telemetry import names
 
 T = TypeVar("T")
 
 MAX_MODEL_CHARS = 512
+
+
+# `msgspec.json.decode` would make a decoder for the type at every call.
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (str, bool, int, float)
+}
 
 
 class Endpoint(Enum):
@@ -54,14 +60,15 @@ class RequestView:
     spans: dict[str, Member]
 
     def value(self, body: bytes, key: str, kind: type[T]) -> T | None:
-        """Return a field if the client gave it and it is of this type."""
+        """Return a field if the client gave it and it is of this type: str, bool, int or float."""
         span = self.spans.get(key)
         if span is None:
             return None
         try:
-            return msgspec.json.decode(body[span.start : span.end], type=kind)
+            value: T = _DECODERS[kind].decode(body[span.start : span.end])
         except msgspec.DecodeError:
             return None
+        return value
 
 
 def read_request(body: bytes, endpoint: Endpoint) -> RequestView:
@@ -82,9 +89,14 @@ def read_request(body: bytes, endpoint: Endpoint) -> RequestView:
     return RequestView(model, stream, usage_wanted, spans)
 
 
-def outgoing(body: bytes, view: RequestView, *, model: str, usage: bool) -> bytes:
-    """Return the bytes for the upstream: `body` but for the model's name and the wish for `usage`."""
+def outgoing(body: bytes, view: RequestView, *, model: str, usage: bool, without: str | None = None) -> bytes:
+    """Return the bytes for the upstream: `body` but for the model's name and the wish for `usage`.
+
+    `without` names a member that is said to us and not to the upstream.
+    """
     edits = []
+    if without in view.spans:
+        edits.append(drop(view.spans, without))
     if model != view.model:
         edits.append(set_value(view.spans, "model", model))
     if usage and view.stream and (edit := ask_for_usage(body, view.spans)):
@@ -111,6 +123,7 @@ def _field(body: bytes, spans: dict[str, Member], key: str, kind: type[T], expec
     if span is None or body[span.start : span.end] == b"null":
         return None
     try:
-        return msgspec.json.decode(body[span.start : span.end], type=kind)
+        value: T = _DECODERS[kind].decode(body[span.start : span.end])
     except msgspec.DecodeError:
         raise InvalidRequest(f"'{key}' must be {expected}.", param=key) from None
+    return value

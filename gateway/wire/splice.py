@@ -60,16 +60,19 @@ def ask_for_usage(body: bytes, spans: dict[str, Member]) -> Edit | None:
     return Edit(options.start + wish.start, options.start + wish.end, b"true")
 
 
-def without_member(body: bytes, key: str) -> bytes:
-    """Return the object without one of its members and the comma that belongs to it."""
-    spans = members(body)
-    member = spans.get(key)
-    if member is None:
-        return body
+def drop(spans: dict[str, Member], key: str) -> Edit:
+    """Return the edit that takes out a member that is there, and the comma that belongs to it."""
+    member = spans[key]
     ends = sorted(spans.values(), key=lambda other: other.start)
     place = ends.index(member)
     if place:
-        return body[: ends[place - 1].end] + body[member.end :]
+        return Edit(ends[place - 1].end, member.end, b"")
     if len(ends) > 1:
-        return body[: member.key_start] + body[ends[1].key_start :]
-    return body[: member.key_start] + body[member.end :]
+        return Edit(member.key_start, ends[1].key_start, b"")
+    return Edit(member.key_start, member.end, b"")
+
+
+def without_member(body: bytes, key: str) -> bytes:
+    """Return the object without one of its members, if it has it."""
+    spans = members(body)
+    return splice(body, [drop(spans, key)]) if key in spans else body

@@ -57,6 +57,9 @@ class Store(Protocol):
     may serve stale entries or not looks at the entry's times himself.
     """
 
+    waits: bool
+    """Whether `get` gives way to others while it runs; if not, no clock of the caller's can interrupt it."""
+
     async def get(self, key: ExactKey) -> Entry | None:
         """Return the entry, or None if there is none, or none that is still what was written."""
 

@@ -43,6 +43,8 @@ _TOUCH_S = 5.0
 class RedisStore:
     """Entries on a server. Belongs to one event loop."""
 
+    waits = True
+
     def __init__(
         self,
         url: str,

@@ -34,6 +34,8 @@ _LARGEST_SHARE = 10
 class SqliteStore:
     """Entries in a file at `path`."""
 
+    waits = False
+
     def __init__(
         self,
         path: Path,

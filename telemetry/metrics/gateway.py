@@ -2,110 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
 from telemetry import names
-from telemetry.metrics.base import LATENCY_BUCKETS, OVERHEAD_BUCKETS, Children, CounterOf, LabelValues, render
+from telemetry.metrics.base import LATENCY_BUCKETS, OVERHEAD_BUCKETS, CounterOf, LabelValues, render
+from telemetry.metrics.tally import Counts, Distributions
 
 MAX_MODELS = 100
 MAX_TENANTS = 100
 
 
 class GatewayMetrics:
-    """One gateway process's metrics. Children of labelled metrics are kept, which makes an update ~1 µs."""
+    """One gateway process's metrics. Updates belong to the event loop's thread."""
 
     def __init__(self, spans_dropped: Callable[[], int] | None = None) -> None:
         """`spans_dropped` reads how many spans were lost (`Telemetry.dropped`)."""
         self.registry = CollectorRegistry(auto_describe=False)
         registry = self.registry
-        self._requests = Children(
-            Counter(names.M_REQUESTS, "Requests answered.", ("route", "model", "status"), registry=registry)
+        self._requests = self._counts(names.M_REQUESTS, "Requests answered.", ("route", "model", "status"))
+        self._duration = self._distributions(
+            names.M_REQUEST_DURATION,
+            "Time from a request's head to the last byte of its answer.",
+            ("route", "model"),
+            LATENCY_BUCKETS,
         )
-        self._duration = Children(
-            Histogram(
-                names.M_REQUEST_DURATION,
-                "Time from a request's head to the last byte of its answer.",
-                ("route", "model"),
-                buckets=LATENCY_BUCKETS,
-                registry=registry,
-            )
+        self._first_byte = self._distributions(
+            names.M_TIME_TO_FIRST_BYTE,
+            "Time from a request's head to the first byte of its answer's body.",
+            ("route", "model"),
+            LATENCY_BUCKETS,
         )
-        self._first_byte = Children(
-            Histogram(
-                names.M_TIME_TO_FIRST_BYTE,
-                "Time from a request's head to the first byte of its answer's body.",
-                ("route", "model"),
-                buckets=LATENCY_BUCKETS,
-                registry=registry,
-            )
+        self._overhead = self._distributions(
+            names.M_OVERHEAD,
+            "Time that the gateway added: all that was not waiting for an upstream or the client.",
+            ("route",),
+            OVERHEAD_BUCKETS,
         )
-        self._overhead = Children(
-            Histogram(
-                names.M_OVERHEAD,
-                "Time that the gateway added: all that was not waiting for an upstream or the client.",
-                ("route",),
-                buckets=OVERHEAD_BUCKETS,
-                registry=registry,
-            )
+        self._upstream_errors = self._counts(
+            names.M_UPSTREAM_ERRORS, "Failed calls to an upstream.", ("upstream", "error_type")
         )
-        self._upstream_errors = Children(
-            Counter(
-                names.M_UPSTREAM_ERRORS,
-                "Failed calls to an upstream.",
-                ("upstream", "error_type"),
-                registry=registry,
-            )
+        self._tokens = self._counts(names.M_TOKENS, "Tokens of answered requests.", ("model", "kind"))
+        self._cost = self._counts(names.M_COST, "Price of answered requests in US dollars.", ("model",))
+        self._rejections = self._counts(
+            names.M_LIMIT_REJECTIONS,
+            "Requests refused because a limit of their tenant was reached.",
+            ("tenant", "limit"),
         )
-        self._tokens = Children(
-            Counter(names.M_TOKENS, "Tokens of answered requests.", ("model", "kind"), registry=registry)
+        self._state_errors = self._counts(
+            names.M_STATE_ERRORS,
+            "Calls that the store of keys and accounts did not answer.",
+            ("part",),
         )
-        self._cost = Children(
-            Counter(names.M_COST, "Price of answered requests in US dollars.", ("model",), registry=registry)
+        self._cache_requests = self._counts(
+            names.M_CACHE_REQUESTS, "Requests by what the cache made of them.", ("verdict",)
         )
-        self._rejections = Children(
-            Counter(
-                names.M_LIMIT_REJECTIONS,
-                "Requests refused because a limit of their tenant was reached.",
-                ("tenant", "limit"),
-                registry=registry,
-            )
+        self._cache_admissions = self._counts(
+            names.M_CACHE_ADMISSIONS, "Answers by whether they were stored, and if not, why.", ("outcome",)
         )
-        self._state_errors = Children(
-            Counter(
-                names.M_STATE_ERRORS,
-                "Calls that the store of keys and accounts did not answer.",
-                ("part",),
-                registry=registry,
-            )
+        self._cache_events = self._counts(
+            names.M_CACHE_STORE_EVENTS,
+            "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
+            ("event",),
         )
-        self._cache_requests = Children(
-            Counter(
-                names.M_CACHE_REQUESTS,
-                "Requests by what the cache made of them.",
-                ("verdict",),
-                registry=registry,
-            )
-        )
-        self._cache_admissions = Children(
-            Counter(
-                names.M_CACHE_ADMISSIONS,
-                "Answers by whether they were stored, and if not, why.",
-                ("outcome",),
-                registry=registry,
-            )
-        )
-        self._cache_events = Children(
-            Counter(
-                names.M_CACHE_STORE_EVENTS,
-                "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
-                ("event",),
-                registry=registry,
-            )
-        )
-        self.in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
-        """`inc()` when a request comes in, `dec()` in the `finally` of its handler."""
+        self.in_flight = 0
+        """One more when a request comes in, one less when it is over."""
+        in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
+        in_flight.set_function(lambda: self.in_flight)
         if spans_dropped is not None:
             registry.register(
                 CounterOf(names.M_SPANS_DROPPED, "Spans lost on their way to the collector.", spans_dropped)
@@ -165,6 +129,18 @@ class GatewayMetrics:
         self._tokens.of(model, "output").inc(output_tokens)
         self._tokens.of(model, "input_cached").inc(cached_tokens)
         self._cost.of(model).inc(cost_usd)
+
+    def _counts(self, name: str, documentation: str, labels: Sequence[str]) -> Counts:
+        counts = Counts(name, documentation, labels)
+        self.registry.register(counts)
+        return counts
+
+    def _distributions(
+        self, name: str, documentation: str, labels: Sequence[str], bounds: Sequence[float]
+    ) -> Distributions:
+        distributions = Distributions(name, documentation, labels, bounds)
+        self.registry.register(distributions)
+        return distributions
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return body and content type of a scrape; `accept` is the request's Accept header."""

@@ -6,12 +6,14 @@ from gateway.drain import Drain
 
 
 async def request(drain: Drain, until: asyncio.Event, last_words: list[bool]) -> str:
-    with drain.running():
-        try:
-            await until.wait()
-        except asyncio.CancelledError:
-            last_words.append(drain.expired)
-            return "told"
+    task = drain.enter()
+    try:
+        await until.wait()
+    except asyncio.CancelledError:
+        last_words.append(drain.expired)
+        return "told"
+    finally:
+        drain.leave(task)
     return "finished"
 
 

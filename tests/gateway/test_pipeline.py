@@ -47,7 +47,7 @@ class Last:
         await self.go_on.wait()
         if self.error is not None:
             raise self.error
-        return self.answer
+        return ex.keep(self.answer)
 
 
 def exchange() -> Exchange:
@@ -148,8 +148,11 @@ async def test_a_broken_hop_that_fails_closed_ends_the_request(run: Run) -> None
 @pytest.mark.parametrize("run", [stall_after, raise_after])
 async def test_an_answer_that_nobody_hands_on_is_closed(run: Run) -> None:
     answer, source = streaming()
+    ex = exchange()
+    steps = [Step(Scripted(run), CLOSED, SOON), Step(Last(answer))]
     with pytest.raises(HopFailed):
-        await through(run, Last(answer), CLOSED)
+        await Pipeline(steps).run(ex)
+    ex.end()
     assert source.closed
 
 
@@ -255,12 +258,14 @@ async def test_cancelling_the_request_is_not_a_failure(run: Run, rule: OnFailure
         began.set()
         return await run(ex, next)
 
-    task = asyncio.create_task(through(noted, last, rule, deadline_s=None))
+    ex = exchange()
+    task = asyncio.create_task(Pipeline([Step(Scripted(noted), rule), Step(last)]).run(ex))
     await (began if run is stall_before else last.entered).wait()
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    ex.end()
     assert last.calls == (run is stall_after)
     assert source.closed == (run is stall_after)
 

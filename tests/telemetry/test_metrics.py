@@ -47,7 +47,7 @@ def test_tokens_cost_errors_and_requests_in_flight() -> None:
     metrics = GatewayMetrics()
     metrics.usage(model="large", input_tokens=100, output_tokens=20, cached_tokens=60, cost_usd=0.5)
     metrics.upstream_error("openai", names.CONNECT_TIMEOUT)
-    metrics.in_flight.inc()
+    metrics.in_flight += 1
     assert value(metrics, "forebay_tokens_total", model="large", kind="input") == 100
     assert value(metrics, "forebay_tokens_total", model="large", kind="input_cached") == 60
     assert value(metrics, "forebay_tokens_total", model="large", kind="output") == 20
