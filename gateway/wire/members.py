@@ -8,13 +8,14 @@ walk goes astray exactly where a key was given twice.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 _DECODE = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_SPACE = 0x20
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 
 # OpenAI's longest request has about forty. The walk is Python's work, so strangers must not size it.
@@ -33,8 +34,7 @@ class DuplicateKey(NotAnObject):
         self.key = key
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A member's key begins at `key_start`; its value is `body[start:end]`."""
 
     key_start: int
@@ -67,18 +67,32 @@ def _spans(body: bytes, values: dict[str, msgspec.Raw]) -> dict[str, Member]:
     assert opening is not None
     position = opening.end()
     spans: dict[str, Member] = {}
+    following = b""
     for key, raw in values.items():
-        match = _KEY.match(body, position)
-        assert match is not None
-        start, end = match.end(), match.end() + len(memoryview(raw))
-        following = _NEXT.match(body, end)
-        if _decode_key(match[1]) != key:
-            raise DuplicateKey(_decode_key(match[1]))
-        if following is None or body[start:end] != memoryview(raw):
+        # Most clients write without white space and escapes.
+        plain = b'"%b":' % key.encode()
+        start = position + len(plain)
+        if body.startswith(plain, position) and body[start] > _SPACE:
+            key_start = position
+        else:
+            match = _KEY.match(body, position)
+            assert match is not None
+            key_start, start = match.span(1)[0], match.end()
+            if _decode_key(match[1]) != key:
+                raise DuplicateKey(_decode_key(match[1]))
+        value = memoryview(raw)
+        end = start + len(value)
+        if not body.startswith(value, start):
             raise DuplicateKey(key)
-        spans[key] = Member(match.start(1), start, end)
-        position = following.end()
-    if values and following is not None and following[1] == b",":
+        spans[key] = Member(key_start, start, end)
+        following = body[end : end + 1]
+        position = end + 1
+        if following != b"," and following != b"}":
+            after = _NEXT.match(body, end)
+            if after is None:
+                raise DuplicateKey(key)
+            following, position = after[1], after.end()
+    if following == b",":
         surplus = _KEY.match(body, position)
         assert surplus is not None
         raise DuplicateKey(_decode_key(surplus[1]))
