@@ -9,7 +9,7 @@ import msgspec
 CAPACITY = 2048
 
 
-class SettledUsage(msgspec.Struct, frozen=True):
+class SettledUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens over all calls of a request; cached ones are part of the input."""
 
     input_tokens: int
@@ -17,7 +17,7 @@ class SettledUsage(msgspec.Struct, frozen=True):
     cached_tokens: int
 
 
-class SettledCharge(msgspec.Struct, frozen=True):
+class SettledCharge(msgspec.Struct, frozen=True, gc=False):
     """What counts towards the limits of the tenant; where the upstream did not count, we did."""
 
     requests: int
@@ -25,7 +25,7 @@ class SettledCharge(msgspec.Struct, frozen=True):
     usd: float
 
 
-class SettledCall(msgspec.Struct, frozen=True):
+class SettledCall(msgspec.Struct, frozen=True, gc=False):
     """One call of an upstream."""
 
     upstream: str
@@ -36,7 +36,7 @@ class SettledCall(msgspec.Struct, frozen=True):
     ms: float
 
 
-class Timings(msgspec.Struct, frozen=True):
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """Milliseconds; `overhead` is what was not waiting for the client's body or an upstream."""
 
     total: float
@@ -45,7 +45,7 @@ class Timings(msgspec.Struct, frozen=True):
     overhead: float
 
 
-class SettledRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request, as `GET /forebay/requests/{id}` and the report of a stream show it."""
 
     id: str
