@@ -10,6 +10,7 @@ All that writes runs on the `Writer`'s thread, and its failures do not keep read
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -29,6 +30,7 @@ from semantic_cache.store.sqlite_writer import Writer
 _TOUCH_ROWS = 256
 _TOUCH_S = 5.0
 _LARGEST_SHARE = 10
+_SELECT = "SELECT id, stale_until, entry FROM entries WHERE tenant = ? AND key = ?"
 
 
 class SqliteStore:
@@ -64,11 +66,7 @@ class SqliteStore:
     async def get(self, key: ExactKey) -> Entry | None:
         self._reads.enter()
         try:
-            rows = (
-                self._current()
-                .execute("SELECT id, stale_until, entry FROM entries WHERE key = ?", (key.digest,))
-                .fetchall()
-            )
+            rows = self._current().execute(_SELECT, (key.tenant, key.digest)).fetchall()
         except sqlite3.Error as error:
             raise self._cannot_read(error) from error
         self._reads.worked()
@@ -79,7 +77,7 @@ class SqliteStore:
             entry = decode_entry(rows[0][2], key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
-            self._later(Delete(key.digest))
+            self._later(Delete(key))
             return None
         self._touch(rows[0][0], now)
         return entry
@@ -88,19 +86,19 @@ class SqliteStore:
         stored = encode_entry(entry, key.digest)
         if entry.stale_until <= self._clock() or len(stored) > self._budget.bytes // _LARGEST_SHARE:
             return False
-        await self._do(Put(key.digest, key.tenant, entry.stale_until, stored))
+        await self._done(self._writer.submit_soon, Put(key, entry.stale_until, stored))
         return True
 
     async def delete(self, key: ExactKey) -> None:
-        await self._do(Delete(key.digest))
+        await self._done(self._writer.submit, Delete(key))
 
     async def clear(self, tenant: str | None = None) -> int:
-        count = await self._do(Clear(tenant))
+        count = await self._done(self._writer.submit, Clear(tenant))
         assert isinstance(count, int)
         return count
 
     async def stats(self) -> StoreStats:
-        await self._do(Sweep())
+        await self._done(self._writer.submit, Sweep())
         try:
             ((entries, size),) = self._current().execute("SELECT entries, bytes FROM total").fetchall()
         except sqlite3.Error as error:
@@ -112,10 +110,10 @@ class SqliteStore:
         await self._writer.close()
         self._drop_reader()
 
-    async def _do(self, job: Job) -> Any:
+    async def _done(self, submit: Callable[[Job], asyncio.Future[Any]], job: Job) -> Any:
         self._writes.enter()
         try:
-            result = await self._writer.submit(job)
+            result = await submit(job)
         except StoreUnavailable:
             self._on_event(StoreEvent.UNAVAILABLE, 1)
             raise

@@ -21,32 +21,31 @@ from semantic_cache.errors import BadStoreUrl
 _log = structlog.get_logger("semantic_cache.store")
 
 APPLICATION_ID = 0x46424159
-SCHEMA = 1
+SCHEMA = 2
 _BUSY_MS = 2000
 _CACHE_KIB = 4096
 _JOURNAL_BYTES = 16 * 1024 * 1024
+_JOURNAL_PAGES = _JOURNAL_BYTES // 4096
 # Primary result codes, https://www.sqlite.org/rescode.html
 _CORRUPT, _NOT_A_DATABASE = 11, 26
 
+# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes.
 # The blob stands last, so that what is read of other columns never touches its overflow pages.
 _TABLES = """
 CREATE TABLE entries (
   id INTEGER PRIMARY KEY,
-  key BLOB NOT NULL UNIQUE,
+  key BLOB NOT NULL,
   used INTEGER NOT NULL,
   stale_until REAL NOT NULL,
   size INTEGER NOT NULL,
   tenant TEXT NOT NULL,
-  entry BLOB NOT NULL
+  entry BLOB NOT NULL,
+  UNIQUE (tenant, key)
 );
 CREATE INDEX entries_used ON entries (used);
 CREATE INDEX entries_stale_until ON entries (stale_until);
-CREATE INDEX entries_tenant ON entries (tenant);
 CREATE TABLE total (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO total VALUES (0, 0);
-CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
-  UPDATE total SET entries = entries + 1, bytes = bytes + new.size;
-END;
 CREATE TRIGGER entry_gone AFTER DELETE ON entries BEGIN
   UPDATE total SET entries = entries - 1, bytes = bytes - old.size;
 END;
@@ -135,7 +134,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # With WAL a loss of power may take the last entries, never the file.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    # Without it a row that REPLACE drops would pass over the trigger that counts.
+    connection.execute("PRAGMA recursive_triggers = 1")
     if application == APPLICATION_ID and schema == SCHEMA:
         # A damage that every call would come upon shows now.
         connection.execute("SELECT entries, bytes FROM total").fetchall()

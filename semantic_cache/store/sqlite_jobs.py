@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Budget
 from semantic_cache.store.sqlite_file import inode_of
 
-# An entry also costs its row, four index cells and their page slack.
+# An entry also costs its row, three index cells and their page slack.
 ROW_BYTES = 256
 # How far eviction goes below the budget, so that it does not run for every entry.
 _LOW_WATER = 0.95
@@ -28,12 +30,10 @@ class Job(Protocol):
         """Make the change within the open transaction and return its result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Keep one entry."""
+class Put(NamedTuple):
+    """Keep one entry. Those that follow each other are kept together, by `put_all`."""
 
-    digest: bytes
-    tenant: str
+    key: ExactKey
     stale_until: float
     entry: bytes
 
@@ -42,19 +42,7 @@ class Put:
         return len(self.entry)
 
     def run(self, connection: sqlite3.Connection, now: float) -> bool:
-        # Not REPLACE: it would pass over the trigger that counts.
-        connection.execute("DELETE FROM entries WHERE key = ?", (self.digest,))
-        connection.execute(
-            "INSERT INTO entries (key, used, stale_until, size, tenant, entry) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                self.digest,
-                _milliseconds(now),
-                self.stale_until,
-                len(self.entry) + ROW_BYTES,
-                self.tenant,
-                self.entry,
-            ),
-        )
+        put_all(connection, [self], now)
         return True
 
 
@@ -62,11 +50,13 @@ class Put:
 class Delete:
     """Forget one entry."""
 
-    digest: bytes
+    key: ExactKey
     cost: int = 0
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
-        connection.execute("DELETE FROM entries WHERE key = ?", (self.digest,))
+        connection.execute(
+            "DELETE FROM entries WHERE tenant = ? AND key = ?", (self.key.tenant, self.key.digest)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +112,42 @@ class Sweep:
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM entries WHERE stale_until <= ?", (now,))
+
+
+def run_all(connection: sqlite3.Connection, jobs: Sequence[Job], now: float) -> list[object]:
+    """Run jobs in their order within the open transaction; return their results."""
+    results: list[object] = []
+    puts: list[Put] = []
+    for job in jobs:
+        if isinstance(job, Put):
+            puts.append(job)
+            results.append(True)
+            continue
+        put_all(connection, puts, now)
+        puts.clear()
+        results.append(job.run(connection, now))
+    put_all(connection, puts, now)
+    return results
+
+
+def put_all(connection: sqlite3.Connection, puts: Sequence[Put], now: float) -> None:
+    """Keep entries, a later one of a key in place of an earlier one."""
+    if not puts:
+        return
+    used = _milliseconds(now)
+    rows = [
+        (key.digest, used, stale_until, len(entry) + ROW_BYTES, key.tenant, entry)
+        for key, stale_until, entry in puts
+    ]
+    # One call: every one waits for the interpreter's lock twice. What is replaced is counted by the trigger.
+    connection.executemany(
+        "INSERT OR REPLACE INTO entries (key, used, stale_until, size, tenant, entry)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+    connection.execute(
+        "UPDATE total SET entries = entries + ?, bytes = bytes + ?", (len(rows), sum(row[3] for row in rows))
+    )
 
 
 def sweep_some(connection: sqlite3.Connection, now: float) -> None:

@@ -136,7 +136,7 @@ async def test_a_corrupt_entry_is_a_miss_and_deleted(
 
 async def test_an_entry_under_another_key_is_a_miss(store: SqliteStore, path: Path, clock: Clock) -> None:
     await store.put(key("a", "acme"), entry(clock()))
-    change(path, "UPDATE entries SET key = ?", key("a", "other").digest)
+    change(path, "UPDATE entries SET tenant = 'other', key = ?", key("a", "other").digest)
     assert await store.get(key("a", "other")) is None
 
 
@@ -298,6 +298,67 @@ async def test_puts_at_once_share_transactions(
     go.set()
     await puts
     assert len(batches) <= 2
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever may wait for others waits for ever."""
+    monkeypatch.setattr(sqlite_writer, "_LINGER_S", 10_000.0)
+
+
+async def gathered(store: SqliteStore, clock: Clock) -> asyncio.Task[bool]:
+    """Have one entry kept, and begin with a second one that waits for company."""
+    assert await store.put(key("first"), entry(clock()))
+    put = asyncio.ensure_future(store.put(key("second"), entry(clock())))
+    await asyncio.sleep(0)
+    assert store._writer._gathered
+    return put
+
+
+@pytest.mark.usefixtures("patient")
+async def test_after_a_quiet_time_an_entry_is_kept_at_once(store: SqliteStore, clock: Clock) -> None:
+    assert await store.put(key("a"), entry(clock()))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_somebody_asks_for_takes_along_what_was_gathered(store: SqliteStore, clock: Clock) -> None:
+    put = await gathered(store, clock)
+    assert (await store.stats()).entries == 2
+    assert await put
+    await store.delete(key("second"))
+    assert await store.clear() == 1
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_was_gathered_is_kept_when_the_store_is_closed(
+    store: SqliteStore, path: Path, clock: Clock
+) -> None:
+    put = await gathered(store, clock)
+    await store.close()
+    assert await put
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (2,)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_full_batch_waits_for_nobody(store: SqliteStore, clock: Clock) -> None:
+    put = await gathered(store, clock)
+    await asyncio.gather(*(store.put(key(str(n)), entry(clock())) for n in range(sqlite_writer._BATCH - 1)))
+    assert await put
+
+
+async def test_entries_that_replace_each_other_are_counted_once(
+    store: SqliteStore, path: Path, clock: Clock
+) -> None:
+    await asyncio.gather(
+        *(store.put(key(str(n % 7)), entry(clock(), answer=b"x" * 100 * n)) for n in range(60))
+    )
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        counted = connection.execute("SELECT count(*), sum(size) FROM entries").fetchone()
+        assert connection.execute("SELECT entries, bytes FROM total").fetchone() == counted
+    assert counted[0] == 7
+    found = await store.get(key("3"))
+    assert found is not None and len(found.answer) == 5900
 
 
 async def test_a_closed_store_is_not_available(store: SqliteStore, clock: Clock) -> None:
