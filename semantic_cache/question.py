@@ -17,12 +17,15 @@ from semantic_cache.errors import NotCanonical
 Endpoint: TypeAlias = Literal["chat", "completions", "embeddings"]
 
 _QUERY: dict[Endpoint, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
-_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
-_FORMAT = ("response_format", "modalities", "audio", "verbosity", "encoding_format", "dimensions")
-_LEFT_OUT = ("stream", "stream_options", "cache")
+_TOOLS = frozenset(("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"))
+_FORMAT = frozenset(("response_format", "modalities", "audio", "verbosity", "encoding_format", "dimensions"))
+# The model's name has a part of its own; the others are left out.
+_ASIDE = frozenset(("model", "stream", "stream_options", "cache"))
+_NOTHING = encode({})
 _SYSTEM_ROLES = ("system", "developer")
 # What stands in the history where a message belongs to another part. Messages are objects, these are not.
 _SYSTEM_HERE, _QUERY_HERE = 0, 1
+_NO_HISTORY = encode([_QUERY_HERE])
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -67,15 +70,15 @@ def read_question(endpoint: Endpoint, body: bytes) -> Question:
     name = _QUERY[endpoint]
     if name not in members:
         raise NotCanonical(name)
-    aside = {key: members.pop(key) for key in ("model", *_LEFT_OUT) if key in members}
     choices, temperature, keeps = members.get("n"), members.get("temperature"), members.get("store")
     system, history, query = _split(members.pop(name))
-    tools = encode({key: members.pop(key) for key in _TOOLS if key in members})
-    format = encode({key: members.pop(key) for key in _FORMAT if key in members})
+    aside = _take(members, _ASIDE)
+    tools = encode(taken) if (taken := _take(members, _TOOLS)) else _NOTHING
+    format = encode(taken) if (taken := _take(members, _FORMAT)) else _NOTHING
     sampling = encode(members)
     parts = (system, history, query, tools, format, sampling, encode(aside))
     # The name of the query's member is in none of the parts.
-    refuse_duplicate_keys(body, 2 + sum(part.count(b'"') for part in parts))
+    refuse_duplicate_keys(body, 2 + sum([part.count(b'"') for part in parts]))
     return Question(
         endpoint,
         model,
@@ -92,10 +95,19 @@ def read_question(endpoint: Endpoint, body: bytes) -> Question:
     )
 
 
+def _take(members: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Take members out and return them."""
+    if names.isdisjoint(members):
+        return {}
+    return {name: members.pop(name) for name in names & members.keys()}
+
+
 def _split(value: Any) -> tuple[bytes, bytes, bytes]:
     """Return system part, history and query of a query member."""
-    if not (isinstance(value, list) and value and all(isinstance(message, dict) for message in value)):
+    if not (isinstance(value, list) and value and {*map(type, value)} == {dict}):
         return b"[]", b"[]", encode(value)
+    if len(value) == 1:
+        return b"[]", _NO_HISTORY, encode(value[0])
     *earlier, last = value
     system, history = [], []
     for message in earlier:
