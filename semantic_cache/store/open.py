@@ -20,7 +20,7 @@ def open_store(
     on_event: OnEvent = ignore_event,
     clock: Callable[[], float] = time.time,
 ) -> Store:
-    """Return the store at `sqlite://PATH`, `redis://…` or `rediss://…`. Raises BadStoreUrl.
+    """Return the store at `sqlite://PATH`, `redis://…`, `rediss://…` or `unix://SOCKET`. Raises BadStoreUrl.
 
     A relative path counts from the working directory. A Redis server is not asked until the first call.
     """
@@ -29,9 +29,11 @@ def open_store(
         if not path or path.endswith("/") or "?" in path:
             raise BadStoreUrl("Give the cache's SQLite file a path, such as sqlite://.forebay/cache.db.")
         return SqliteStore(Path(path), budget, on_event=on_event, clock=clock)
-    if url.startswith(("redis://", "rediss://")):
+    if url.startswith(("redis://", "rediss://", "unix://")):
         # Only here: the client costs a worker 12 MB and a tenth of a second.
         from semantic_cache.store.redis import RedisStore
 
         return RedisStore(url, budget, on_event=on_event, clock=clock)
-    raise BadStoreUrl("The cache's store is 'sqlite://PATH', 'redis://HOST:PORT/0' or 'rediss://…'.")
+    raise BadStoreUrl(
+        "The cache's store is 'sqlite://PATH', 'redis://HOST:PORT/0', 'rediss://…' or 'unix://SOCKET'."
+    )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from redis.asyncio import ConnectionPool, RedisCluster
+from redis.asyncio import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError, R
 from semantic_cache.errors import BadStoreUrl, StoreUnavailable
 from semantic_cache.store.base import OnEvent
 from semantic_cache.store.circuit import Circuit
+from semantic_cache.store.redis_address import RedisAddress
 from semantic_cache.store.redis_pipe import RedisPipe
 from semantic_cache.store.redis_scripts import Script, index_keys
 
@@ -112,17 +113,15 @@ class _OneServer:
     """Two connections, so that no read waits behind what is written."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        options = {**_OPTIONS, "socket_timeout": None, "socket_connect_timeout": timeout_s}
-        # Only makes connections; none of them is lent out.
-        pool = ConnectionPool.from_url(url, **options)
-        self._reads = RedisPipe(pool.make_connection, timeout_s)
-        self._writes = RedisPipe(pool.make_connection, timeout_s)
+        address = RedisAddress.of(url)
+        self._reads = RedisPipe(address, timeout_s)
+        self._writes = RedisPipe(address, timeout_s)
 
-    async def read(self, *command: Any) -> Any:
-        return await self._reads.ask(*command)
+    def read(self, *command: Any) -> Awaitable[Any]:
+        return self._reads.ask(*command)
 
-    async def write(self, *command: Any) -> Any:
-        return await self._writes.ask(*command)
+    def write(self, *command: Any) -> Awaitable[Any]:
+        return self._writes.ask(*command)
 
     async def names(self, pattern: str) -> AsyncIterator[bytes]:
         cursor = b"0"
@@ -169,5 +168,5 @@ def _server(url: str, timeout_s: float) -> _OneServer | _Cluster:
         cluster = query.pop("cluster", ["false"])[-1].lower() in ("1", "true", "yes")
         url = urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
         return _Cluster(url, timeout_s) if cluster else _OneServer(url, timeout_s)
-    except (ValueError, TypeError, RedisClusterException) as error:
+    except (ValueError, TypeError, *_FAILURES) as error:
         raise BadStoreUrl(f"The cache's Redis URL cannot be used ({type(error).__name__}).") from None

@@ -16,12 +16,14 @@ scripts name the entries that they evict themselves; those are in the slot of th
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 from hashlib import sha1, sha256
 
 PREFIX = "forebay:cache:1:"
 TENANTS = f"{PREFIX}tenants"
 
 
+@lru_cache(maxsize=1024)
 def tag_of(tenant: str) -> str:
     """Return the hash tag of a tenant: whatever its name holds, it neither breaks a key nor shows in it."""
     return sha256(tenant.encode()).hexdigest()[:24]

@@ -158,7 +158,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_nobodys_failure(
     assert await store.get(key("a")) is not None
     assert raw.client_kill_filter(_type="normal", skipme=True) == 2
     for pipe in (store._link._server._reads, store._link._server._writes):
-        while not await pipe._connection.can_read():
+        while not pipe._connection.lost:
             await asyncio.sleep(0.01)
     assert await store.get(key("a")) is not None
     assert await store.put(key("a"), entry(clock()))
@@ -242,7 +242,7 @@ async def test_whoever_leaves_does_not_leave_an_answer_for_others(
         await store.put(key(name), entry(clock(), answer=f'{{"whose":"{name}"}}'.encode()))
     server.freeze()
     leaving = [asyncio.ensure_future(store.get(key("mine"))) for _ in range(40)]
-    while len(store._link._server._reads._sent) < len(leaving):
+    while len(store._link._server._reads._connection._replies) < len(leaving):
         await asyncio.sleep(0)
     for call in leaving:
         call.cancel()
