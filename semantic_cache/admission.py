@@ -73,9 +73,12 @@ def judge_body(endpoint: str, status: int, body: bytes, *, max_bytes: int = DEFA
     if len(body) > max_bytes:
         return Verdict("size")
     try:
-        answer = as_object(_DECODE(body))
-        _check(endpoint, answer)
-        return Verdict(STORED, _without(body, DROPPED), not is_empty(answer.get("usage")))
+        has_usage = _plain_usage(body) if endpoint == "chat" else None
+        if has_usage is None:
+            answer = as_object(_DECODE(body))
+            _check(endpoint, answer)
+            has_usage = not is_empty(answer.get("usage"))
+        return Verdict(STORED, _without(body, DROPPED), has_usage)
     except NotReplayable as error:
         return Verdict(error.reason)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -156,5 +159,45 @@ def _finish_reason(value: Any) -> str:
 def _without(body: bytes, names: tuple[str, ...]) -> bytes:
     """Return a JSON object without some members; the values of the others keep their own bytes."""
     members = _MEMBERS(body)
-    kept = [_ENCODE(name) + b":" + bytes(raw) for name, raw in members.items() if name not in names]
-    return b"{" + b",".join(kept) + b"}"
+    for name in names:
+        members.pop(name, None)
+    return _ENCODE(members)
+
+
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: Literal["assistant"] = "assistant"
+    refusal: None = None
+    annotations: tuple[()] = ()
+
+
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    message: _PlainMessage
+    finish_reason: Literal["stop"]
+    index: Literal[0] = 0
+    logprobs: None = None
+
+
+class _PlainAnswer(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A chat answer of one text that ended by itself, as most do: fit in every respect once it is decoded."""
+
+    choices: tuple[_PlainChoice]
+    id: str = ""
+    object: str = ""
+    created: int = 0
+    model: str = ""
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+_DECODE_PLAIN = msgspec.json.Decoder(_PlainAnswer).decode
+
+
+def _plain_usage(body: bytes) -> bool | None:
+    """Return whether a plain answer counts its tokens, or None for an answer that needs a closer look."""
+    try:
+        answer = _DECODE_PLAIN(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return bool(answer.usage) if answer.choices[0].message.content else None

@@ -36,6 +36,19 @@ def test_values_keep_their_own_bytes() -> None:
     assert judge_body("chat", 200, body).answer == b'{"choices":%s,"usage":{"x":1.50}}' % choices
 
 
+@pytest.mark.parametrize("usage", [None, {}, USAGE])
+@pytest.mark.parametrize("content", ["Hello", 'q"\\u00e9\n', "x" * 5000])
+def test_a_plain_answer_is_judged_as_any_other(content: str, usage: Any) -> None:
+    plain = judge_body("chat", 200, chat(content, usage=usage))
+    # The same answer with a member that says nothing gets the closer look.
+    other = judge_body("chat", 200, chat(content, usage=usage, message={"tool_calls": []}))
+    assert plain.stored and other.stored
+    assert plain.has_usage == other.has_usage == (usage == USAGE)
+    whole = json.loads(other.answer)
+    del whole["choices"][0]["message"]["tool_calls"]
+    assert json.loads(plain.answer) == whole
+
+
 def test_an_answer_without_token_counts_says_so() -> None:
     assert not judge_body("chat", 200, chat(usage=None)).has_usage
 
