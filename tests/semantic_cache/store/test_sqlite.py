@@ -64,8 +64,9 @@ def content(path: Path) -> bytes:
 async def made(path: Path, clock: Clock) -> Path:
     """A database with entries in it that nobody has open."""
     store = SqliteStore(path, clock=clock)
-    for number in range(50):
-        await store.put(key(str(number)), entry(clock(), answer=b"x" * 2000))
+    await asyncio.gather(
+        *(store.put(key(str(number)), entry(clock(), answer=b"x" * 2000)) for number in range(50))
+    )
     await store.close()
     return path
 
