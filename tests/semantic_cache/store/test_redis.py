@@ -311,3 +311,21 @@ async def test_a_cluster_is_a_store_like_any_other(
     assert await store.clear("acme") == 1
     assert await store.clear() > 0
     assert (await store.stats()).entries == 0
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n+OK\r\n+nobody asked\r\n", b""]
+)
+async def test_what_is_no_redis_server_is_unavailable(
+    open_at: Callable[..., RedisStore], said: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        store = open_at(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/1")
+        with pytest.raises(StoreUnavailable):
+            await store.get(key("a"))
+        await store.close()
