@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from semantic_cache.answer_shape import CHOICE_EXTRAS, KEPT, TEXTS, is_empty
 from semantic_cache.assemble import DONE
 from semantic_cache.entry import Entry
+from telemetry.ids import new_id
 
 # Simple clients read a stream by lines of at most 64 KiB; an escaped character takes up to 6 bytes.
 _PIECE_CHARS = 8192
@@ -92,4 +92,4 @@ def _pieces(text: str) -> list[str]:
 
 
 def _fresh_id(entry: Entry) -> str:
-    return f"{'chatcmpl' if entry.endpoint == 'chat' else 'cmpl'}-{secrets.token_hex(12)}"
+    return f"{'chatcmpl' if entry.endpoint == 'chat' else 'cmpl'}-{new_id()}"
