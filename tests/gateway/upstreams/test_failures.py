@@ -274,7 +274,7 @@ async def test_an_empty_stream(gateway: RunningGateway, upstream: ScriptedUpstre
 async def test_an_event_without_end(
     gateway: RunningGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.upstreams.http.MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr("gateway.upstreams.events.MAX_EVENT_BYTES", 1000)
 
     async def endless(request: web.Request, body: bytes) -> web.StreamResponse:
         response = await begin_stream(request)
