@@ -21,6 +21,7 @@ class ResponseParser:
     __slots__ = (
         "_content",
         "_count",
+        "_head_bytes",
         "_overhead",
         "_parser",
         "begun",
@@ -53,6 +54,7 @@ class ResponseParser:
         """Bytes of content that wait to be taken."""
         self._content.clear()
         self._count = 0
+        self._head_bytes = 0
         # Bytes since the last content: heads, interim responses, the framing of chunks, trailers.
         self._overhead = 0
 
@@ -95,8 +97,9 @@ class ResponseParser:
         if self.head_complete:
             return  # A trailer.
         self._count += 1
-        if self._count > MAX_HEADERS:
-            raise ProtocolError(f"more than {MAX_HEADERS} headers")
+        self._head_bytes += len(name) + len(value)
+        if self._count > MAX_HEADERS or self._head_bytes > MAX_HEAD_BYTES:
+            raise ProtocolError(f"more than {MAX_HEADERS} headers or {MAX_HEAD_BYTES} bytes of them")
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
