@@ -23,8 +23,8 @@ class Response:
         self.status = connection.status
         self.headers = connection.headers
         """By names in lower case."""
-        encoding = self.headers.get("content-encoding", "identity")
-        self._decoder = None if encoding == "identity" else Decoder(encoding)
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        self._decoder = None if encoding in ("", "identity") else Decoder(encoding)
         self._pool: Pool | None = pool
         self._connection = connection
 

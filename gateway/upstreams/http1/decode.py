@@ -20,8 +20,8 @@ class Decoder:
     __slots__ = ("_encoding", "_rest", "_stream")
 
     def __init__(self, encoding: str) -> None:
-        """Raises ProtocolError for an encoding that is not known."""
-        self._encoding = encoding.strip().lower()
+        """`encoding` is in lower case. Raises ProtocolError for one that is not known."""
+        self._encoding = encoding
         if self._encoding not in ("gzip", "x-gzip", "deflate"):
             raise ProtocolError(f"the content-encoding {self._encoding!r}, which was not asked for")
         self._stream: zlib._Decompress | None = None

@@ -53,7 +53,7 @@ class Pool:
         """
         if self._closed:
             raise Closed("the pool is closed")
-        if self._in_use < self._limit and not self._waiting:
+        if self._in_use < self._limit:
             self._in_use += 1
         else:
             await self._turn(deadline_s)

@@ -106,11 +106,18 @@ async def test_an_old_response_cannot_disturb_the_next_one() -> None:
 
 async def test_content_that_is_encoded_unasked() -> None:
     text = b"water " * 200_000
-    sent = response(gzip.compress(text), "200 OK", "content-encoding: gzip")
+    sent = response(gzip.compress(text), "200 OK", "content-encoding: GZip")
     async with talking(serving(sent)) as (client, server):
         assert await whole(await ask(client)) == text
         assert await whole(await ask(client)) == text
         assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("encoding", ["", " Identity"])
+async def test_content_that_is_not_encoded(encoding: str) -> None:
+    sent = response(b"hello", "200 OK", f"content-encoding:{encoding}")
+    async with talking(serving(sent)) as (client, _):
+        assert await whole(await ask(client)) == b"hello"
 
 
 async def test_content_in_an_encoding_that_is_not_known() -> None:
