@@ -103,6 +103,17 @@ async def test_a_certificate_that_nobody_vouches_for(trusted: None) -> None:
         await server.all_gone()
 
 
+async def test_authorities_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable() -> ssl.SSLContext:
+        raise OSError("no such file")
+
+    monkeypatch.setattr("gateway.upstreams.http1.dial.tls_context", unreadable)
+    async with raw_server(HELLO) as server:
+        with pytest.raises(ConnectFailed, match="no such file"):
+            await get(server.url.replace("http:", "https:"))
+        await server.all_gone()
+
+
 async def test_a_server_that_does_not_speak_tls(trusted: None) -> None:
     async def script(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
