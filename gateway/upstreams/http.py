@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-import aiohttp
 import msgspec
 import structlog
 
-from gateway.answer import Answer, Events, EventStream
+from gateway.answer import Answer, EventStream
 from gateway.config.schema import Timeouts
-from gateway.errors import (
-    UpstreamBroke,
-    UpstreamError,
-    UpstreamGarbage,
-    UpstreamRefusedUs,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from gateway.errors import UpstreamError, UpstreamGarbage, UpstreamRefusedUs, UpstreamUnreachable
 from gateway.upstreams.base import UpstreamRequest
+from gateway.upstreams.content import Content, late
+from gateway.upstreams.events import EventSource
+from gateway.upstreams.http1.client import Client, Response
+from gateway.upstreams.http1.errors import (
+    Closed,
+    ConnectFailed,
+    ConnectTimeout,
+    HttpError,
+    TimedOut,
+)
 from gateway.wire.errors import INVALID_REQUEST, error_body
 from gateway.wire.headers import to_client
-from gateway.wire.sse import UNFINISHED, Event, EventTooLarge, SseParser
-from gateway.wire.usage import DONE
 from telemetry import names
 from telemetry.version import __version__
 
-MAX_EVENT_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
-# Shorter than uvicorn's five seconds, so that we rarely write into a connection the server is just closing.
-_KEEP_ALIVE_S = 4.0
-_SLICE_BYTES = 256 * 1024
-# After `[DONE]` the answer is complete; this is for the end of the message, to keep the connection.
-_AFTER_DONE_S = 1.0
 _EVENT_STREAM = "text/event-stream"
+_ALWAYS = {"user-agent": f"forebay/{__version__}", "accept-encoding": "identity"}
 _log = structlog.get_logger("gateway.upstreams")
 
 
@@ -54,96 +48,92 @@ class HttpCaller:
         self._name = name
         self._timeouts = timeouts
         self._max_connections = max_connections
-        self._session: aiohttp.ClientSession | None = None
+        self._clients: dict[str, Client] = {}
+        self._open = False
+
+    @property
+    def in_use(self) -> int:
+        """Connections that carry a request now."""
+        return sum(client.in_use for client in self._clients.values())
 
     async def start(self) -> None:
-        """Open the pool; connections are made when they are needed."""
-        connector = aiohttp.TCPConnector(limit=self._max_connections, keepalive_timeout=_KEEP_ALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
-            headers={"user-agent": f"forebay/{__version__}", "accept-encoding": "identity"},
-            # The environment must not redirect our calls, nor `.netrc` add credentials to them.
-            trust_env=False,
-        )
+        """Get ready; connections are made when they are needed."""
+        self._open = True
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        self._open = False
+        for client in self._clients.values():
+            await client.close()
 
     async def post(self, base_url: str, request: UpstreamRequest, headers: Mapping[str, str]) -> Answer:
         """Send a request and return its answer. Raises UpstreamError."""
         headers = {
+            **_ALWAYS,
             **request.headers,
             **headers,
-            "content-length": str(len(request.body)),
             "content-type": "application/json",
             "accept": _EVENT_STREAM if request.stream else "application/json",
         }
-        response = await self._open("POST", base_url + request.path, headers, request.body)
+        response = await self._response("POST", base_url, request.path, headers, request.body)
         keep = False
         try:
-            if response.status < 300 and response.content_type == _EVENT_STREAM:
-                events = _EventSource(_Reader(self._name, self._timeouts, response), self._name)
+            content = Content(self._name, self._timeouts, response)
+            if response.status < 300 and _media_type(response) == _EVENT_STREAM:
                 keep = True
+                events = EventSource(content, self._name)
                 return Answer(
                     response.status, EventStream(events, response.close), to_client(response.headers)
                 )
-            return self._whole(response, await self._body(response))
+            return self._whole(response, await self._body(content))
         finally:
             if not keep:
-                # A no-op once the body is read to its end; otherwise the server sees us leave at once.
+                # Keeps the connection if all of the body is here; otherwise the server sees us leave at once.
                 response.close()
 
     async def get(self, base_url: str, path: str, headers: Mapping[str, str]) -> bytes:
         """Return the body of a GET that succeeded. Raises UpstreamError."""
-        response = await self._open("GET", base_url + path, {**headers, "accept": "application/json"}, None)
+        headers = {**_ALWAYS, **headers, "accept": "application/json"}
+        response = await self._response("GET", base_url, path, headers, None)
         try:
             if response.status != 200:
                 raise UpstreamGarbage(f"The upstream '{self._name}' answered with status {response.status}.")
-            return await self._body(response)
+            return await self._body(Content(self._name, self._timeouts, response))
         finally:
             response.close()
 
-    async def _open(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise UpstreamUnreachable(f"The upstream '{self._name}' is closed.")
+    async def _response(
+        self, method: str, base_url: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Response:
+        deadline_s = asyncio.get_running_loop().time() + self._timeouts.first_byte
         try:
-            async with asyncio.timeout(self._timeouts.first_byte):
-                return await self._session.request(
-                    method, url, data=_data(body), headers=headers, allow_redirects=False
-                )
-        except aiohttp.ConnectionTimeoutError as error:
-            raise late(
-                self._name, "took no connection", self._timeouts.connect, names.CONNECT_TIMEOUT
-            ) from error
-        except TimeoutError as error:
-            patience = self._timeouts.first_byte
-            raise late(self._name, "began no answer", patience, names.FIRST_BYTE_TIMEOUT) from error
-        except aiohttp.ClientConnectorError as error:
-            raise self._failed("could not be reached", error, names.CONNECT_ERROR) from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise self._failed("closed the connection unanswered", error, names.UPSTREAM_CLOSED) from error
-        except aiohttp.ClientError as error:
-            raise UpstreamGarbage(f"The upstream '{self._name}' did not answer in HTTP.") from error
+            client = self._client(base_url)
+            return await client.request(method, path, headers, body, deadline_s)
+        except HttpError as error:
+            raise self._failed(error) from error
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        reader = _Reader(self._name, self._timeouts, response)
+    def _client(self, base_url: str) -> Client:
+        if not self._open:
+            raise UpstreamUnreachable(f"The upstream '{self._name}' is closed.")
+        client = self._clients.get(base_url)
+        if client is None:
+            # An engine that was started again has a new address; its old connections ended with it.
+            self._clients = {url: old for url, old in self._clients.items() if old.open}
+            client = Client(base_url, self._max_connections, self._timeouts.connect)
+            self._clients[base_url] = client
+        return client
+
+    async def _body(self, content: Content) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while chunk := await reader.chunk():
+        while chunk := await content.read():
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
                 raise UpstreamGarbage(f"The upstream '{self._name}' sent more than {MAX_ANSWER_BYTES} bytes.")
             parts.append(chunk)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _whole(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
+    def _whole(self, response: Response, body: bytes) -> Answer:
         """Return an answer that is OpenAI's protocol, or make what we can of one that is not."""
         status = response.status
         if 300 <= status < 400:
@@ -169,102 +159,27 @@ class HttpCaller:
         message = f"The upstream '{self._name}' refused the request with status {status}."
         return Answer(status, error_body(message, INVALID_REQUEST, code="upstream_error"), headers)
 
-    def _failed(self, what: str, error: Exception, cause: str) -> UpstreamUnreachable:
+    def _failed(self, error: HttpError) -> UpstreamError:
+        name, timeouts = self._name, self._timeouts
+        match error:
+            case ConnectTimeout():
+                return late(name, "took no connection", timeouts.connect, names.CONNECT_TIMEOUT)
+            case TimedOut():
+                return late(name, "began no answer", timeouts.first_byte, names.FIRST_BYTE_TIMEOUT)
         # What the operating system says names addresses: for the operator's log, not for the client.
-        _log.warning("upstream_unreachable", upstream=self._name, reason=str(error))
-        return UpstreamUnreachable(f"The upstream '{self._name}' {what}.", cause=cause)
+        _log.warning("upstream_unreachable", upstream=name, reason=str(error))
+        match error:
+            case ConnectFailed():
+                what, cause = "could not be reached", names.CONNECT_ERROR
+            case Closed():
+                what, cause = "closed the connection unanswered", names.UPSTREAM_CLOSED
+            case _:
+                return UpstreamGarbage(f"The upstream '{name}' did not answer in HTTP.")
+        return UpstreamUnreachable(f"The upstream '{name}' {what}.", cause=cause)
 
 
-class _Reader:
-    """Reads an answer's body: the first chunk has as long as the head had, every later one the idle time."""
-
-    __slots__ = ("_cause", "_idle_s", "_name", "_patience_s", "_response")
-
-    def __init__(self, name: str, timeouts: Timeouts, response: aiohttp.ClientResponse) -> None:
-        self._name = name
-        self._response = response
-        self._patience_s, self._cause = timeouts.first_byte, names.FIRST_BYTE_TIMEOUT
-        self._idle_s = timeouts.idle
-
-    async def chunk(self) -> bytes:
-        """Return what has come in, or b"" at the end. Raises UpstreamError."""
-        try:
-            if self._response.content.is_eof():
-                # All of it is here: nothing is waited for, and a clock would cost more than the read.
-                return await self._response.content.readany()
-            async with asyncio.timeout(self._patience_s):
-                chunk = await self._response.content.readany()
-        except TimeoutError as error:
-            raise late(self._name, "sent nothing", self._patience_s, self._cause) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamBroke(
-                f"The upstream '{self._name}' broke off in the middle of its answer."
-            ) from error
-        self._patience_s, self._cause = self._idle_s, names.IDLE_TIMEOUT
-        return chunk
-
-
-class _EventSource:
-    """The events of an answer as they come in, to its end or to `[DONE]`, whichever is first."""
-
-    __slots__ = ("_done", "_name", "_over", "_parser", "_reader")
-
-    def __init__(self, reader: _Reader, name: str) -> None:
-        self._reader = reader
-        self._name = name
-        self._parser = SseParser(MAX_EVENT_BYTES)
-        self._done = False
-        self._over = False
-
-    def __aiter__(self) -> _EventSource:
-        return self
-
-    async def __anext__(self) -> Events:
-        while not self._over:
-            if self._done:
-                self._over = True
-                await self._end_of_message()
-                break
-            if not (chunk := await self._reader.chunk()):
-                self._over = True
-                if rest := self._parser.rest():
-                    # No client will dispatch it, but the upstream's bytes are the client's bytes.
-                    return [Event(rest, type=UNFINISHED)]
-                break
-            try:
-                events = self._parser.feed(chunk)
-            except EventTooLarge as error:
-                raise UpstreamGarbage(
-                    f"The upstream '{self._name}' is not to be understood: {error}."
-                ) from None
-            if DONE in (said := [event.data for event in events]):
-                self._done = True
-                return events[: said.index(DONE) + 1]
-            if events:
-                return events
-        raise StopAsyncIteration
-
-    async def _end_of_message(self) -> None:
-        # The client has its whole answer: what goes wrong or comes now is no failure of it.
-        with contextlib.suppress(UpstreamError, TimeoutError):
-            async with asyncio.timeout(_AFTER_DONE_S):
-                while await self._reader.chunk():
-                    pass
-
-
-def _data(body: bytes | None) -> bytes | AsyncIterator[bytes] | None:
-    """Return a large body in slices: written at once, it would hold up all other requests."""
-    return _slices(body) if body is not None and len(body) > _SLICE_BYTES else body
-
-
-async def _slices(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _SLICE_BYTES):
-        yield body[start : start + _SLICE_BYTES]
-
-
-def late(name: str, what: str, seconds: float, cause: str) -> UpstreamTimeout:
-    """Return the error of an upstream that let one of its timeouts pass."""
-    return UpstreamTimeout(f"The upstream '{name}' {what} within {seconds:g} seconds.", cause=cause)
+def _media_type(response: Response) -> str:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _is_object(body: bytes) -> bool:

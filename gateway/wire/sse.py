@@ -22,7 +22,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class EventTooLarge(ValueError):
-    """An event grew past the parser's bound before it was complete."""
+    """An event grew past the parser's bound; `before` are the events that were complete ahead of it."""
+
+    def __init__(self, max_event_bytes: int, before: list[Event]) -> None:
+        super().__init__(f"an event is larger than {max_event_bytes} bytes")
+        self.before = before
 
 
 class Event(msgspec.Struct, gc=False):
@@ -51,19 +55,19 @@ class SseParser:
         """Return the events that `chunk` completes. Raises EventTooLarge."""
         pending = self._pending
         pending += chunk
-        events = []
+        events: list[Event] = []
         start = 0
         search = self._scanned
         while match := _BLANK_LINE.search(pending, search):
             end = search = match.end()
             if end - start > self._max_event_bytes:
-                raise EventTooLarge(f"an event is larger than {self._max_event_bytes} bytes")
+                raise EventTooLarge(self._max_event_bytes, events)
             events.append(self._event(bytes(pending[start:end])))
             start = end
         if start:
             del pending[:start]
         if len(pending) > self._max_event_bytes:
-            raise EventTooLarge(f"an event is larger than {self._max_event_bytes} bytes")
+            raise EventTooLarge(self._max_event_bytes, events)
         # A blank line is at most CR LF CR LF: three of its bytes may already be here.
         self._scanned = max(0, len(pending) - 3)
         return events

@@ -265,8 +265,7 @@ async def test_many_clients_that_leave_free_all_connections(
         await upstream.left.wait()
         await settled.get()
     await nothing_is_left(gateway)
-    session = gateway.gateway.upstreams["up"]._http._session  # type: ignore[attr-defined]
-    assert not session.connector._acquired
+    assert gateway.gateway.upstreams["up"]._http.in_use == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("stage", [stall, stall_within_a_body, stall_after_an_event])

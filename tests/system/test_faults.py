@@ -180,8 +180,7 @@ async def nothing_is_left(gateway: RunningGateway, proxy: FaultProxy) -> None:
         await proxy.quiet()
     async with gateway.get("/metrics") as response:
         assert "forebay_requests_in_flight 0.0" in await response.text()
-    session = gateway.gateway.upstreams["up"]._http._session  # type: ignore[attr-defined]
-    assert not session.connector._acquired
+    assert gateway.gateway.upstreams["up"]._http.in_use == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("fault", "stream", "end"), cases())

@@ -21,6 +21,7 @@ from tests.gateway.support.upstream import (
     begin_stream,
     completion,
     json_reply,
+    scripted_upstream,
     stream_reply,
 )
 
@@ -110,9 +111,40 @@ async def test_it_is_ready_once_it_answers(running: Upstream) -> None:
     assert running.state is State.READY
 
 
+async def test_calls_one_after_another_share_a_connection(
+    running: Upstream, upstream: ScriptedUpstream
+) -> None:
+    ports = []
+
+    async def whose(request: web.Request, body: bytes) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return await (stream_reply() if b"true" in body else json_reply(completion()))(request, body)
+
+    upstream.reply = whose
+    for stream in (False, True, False):
+        answer = await running.send(request(stream=stream))
+        if isinstance(answer.body, EventStream):
+            assert [event async for batch in answer.body for event in batch]
+    assert len(ports) == 3 and len(set(ports)) == 1
+
+
 async def test_it_lists_models(running: Upstream, upstream: ScriptedUpstream) -> None:
     upstream.models = json_reply(b'{"object":"list","data":[{"id":"tiny"}]}')
     assert [card.id for card in await running.models()] == ["tiny"]
+
+
+async def test_an_engine_that_was_started_again_is_found(upstream: ScriptedUpstream) -> None:
+    status = EngineStatus()
+    restarted = Engine("up", EngineUpstream(model="tiny", timeouts=TIMEOUTS), status)
+    await restarted.start()
+    async with scripted_upstream() as first:
+        status.update(State.READY, first.url)
+        await restarted.send(request())
+    status.update(State.READY, upstream.url)
+    await restarted.send(request())
+    await restarted.close()
+    assert len(first.received) == len(upstream.received) == 1
 
 
 async def test_closed_it_sends_nothing(upstream: ScriptedUpstream) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from aiohttp import web
 
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.upstream import (
+    DONE,
     EVENTS,
     ScriptedUpstream,
     begin_stream,
+    completion,
     json_reply,
     raw_upstream,
     read_request,
@@ -274,7 +277,7 @@ async def test_an_empty_stream(gateway: RunningGateway, upstream: ScriptedUpstre
 async def test_an_event_without_end(
     gateway: RunningGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.upstreams.http.MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr("gateway.upstreams.events.MAX_EVENT_BYTES", 1000)
 
     async def endless(request: web.Request, body: bytes) -> web.StreamResponse:
         response = await begin_stream(request)
@@ -286,6 +289,26 @@ async def test_an_event_without_end(
     async with gateway.post(body=chat(stream=True)) as response:
         assert b'"code":"upstream_invalid_response"' in await response.read()
     await upstream.left.wait()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+async def test_events_in_one_read_with_one_that_is_too_large(
+    gateway: RunningGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    monkeypatch.setattr("gateway.upstreams.events.MAX_EVENT_BYTES", 1000)
+    good = b"".join(EVENTS) + (DONE if finished else b"")
+
+    async def at_once(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(good + b"data: " + b"x" * 1000 + b"\n\n")
+        return response
+
+    upstream.reply = at_once
+    async with gateway.post(body=chat(stream=True)) as response:
+        text = await response.read()
+    # After `[DONE]` nothing is a failure any more.
+    assert text.startswith(good) and (text == good) == finished
+    assert (b'"code":"upstream_invalid_response"' in text) != finished
 
 
 async def test_an_answer_without_end(
@@ -311,3 +334,41 @@ async def test_an_error_event_of_the_upstream_passes_and_is_counted(
         assert await response.read() == EVENTS[0] + event
         record = await gateway.settled(response.headers["x-forebay-request-id"])
     assert record["calls"][0]["error"] == record["error"] == "error_event"
+
+
+async def test_an_answer_that_is_compressed_unasked(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    upstream.reply = json_reply(gzip.compress(completion()), content_encoding="gzip")
+    async with gateway.post() as response:
+        assert (response.status, await response.read()) == (200, completion())
+        assert "content-encoding" not in response.headers
+    assert upstream.received[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_bomb_meets_the_bound_of_answers(
+    gateway: RunningGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstreams.http.MAX_ANSWER_BYTES", 1 << 20)
+    upstream.reply = json_reply(gzip.compress(bytes(1 << 24)), content_encoding="gzip")
+    status, error = await outcome(gateway)
+    assert (status, error["code"]) == (502, "upstream_invalid_response")
+
+
+async def test_an_encoding_that_nobody_knows(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    upstream.reply = json_reply(b"\x0b\x02\x80", content_encoding="br")
+    status, error = await outcome(gateway)
+    assert (status, error["code"]) == (502, "upstream_invalid_response")
+
+
+async def test_a_header_block_without_end(tmp_path: Path) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(b"x: y\r\n" * 100)
+            await writer.drain()
+
+    async with raw_upstream(endless) as url, running_gateway(one_model(url), tmp_path) as gateway:
+        status, error = await outcome(gateway)
+    assert (status, error["code"]) == (502, "upstream_invalid_response")

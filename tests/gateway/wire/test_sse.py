@@ -121,6 +121,13 @@ def test_a_complete_event_over_the_bound_is_refused_too() -> None:
         SseParser(10).feed(b"data: 0123456789\n\n")
 
 
+@pytest.mark.parametrize("bad", [b"data: 0123456789\n\n", b"data: 0123456789"])
+def test_events_before_one_that_is_too_large_are_not_lost(bad: bytes) -> None:
+    with pytest.raises(EventTooLarge) as refused:
+        SseParser(12).feed(b"data: 1\n\ndata: 2\n\n" + bad)
+    assert [event.data for event in refused.value.before] == [b"1", b"2"]
+
+
 def test_the_bound_is_for_one_event_and_not_for_a_chunk() -> None:
     assert len(SseParser(12).feed(b"data: 1\n\n" * 100)) == 100
 
