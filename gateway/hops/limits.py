@@ -15,7 +15,9 @@ from gateway.cost import cost_usd
 from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.state.ledger.base import Ask, Ledger, Refusal, Reservation, nano_usd
+from gateway.state.ledger.base import Ask, Refusal, nano_usd
+from gateway.state.ledger.lease import Reservation
+from gateway.state.ledger.ledger import Ledger
 from gateway.wire import estimate
 from gateway.wire.ratelimit import limit_error, limit_headers
 from gateway.wire.usage import Usage
