@@ -80,12 +80,11 @@ class EnforceLimits:
                 param="model",
                 code="model_not_priced",
             )
-        return Ask(
-            prompt + completion,
-            nano_usd(cost_usd(Usage(prompt, completion), price)),
-            prompt + least,
-            nano_usd(cost_usd(Usage(prompt, least), price)),
-        )
+        tokens = prompt + completion
+        money = nano_usd(cost_usd(Usage(prompt, completion), price))
+        if least == completion:
+            return Ask(tokens, money, tokens, money)
+        return Ask(tokens, money, prompt + least, nano_usd(cost_usd(Usage(prompt, least), price)))
 
     def _settle(self, ex: Exchange, reservation: Reservation, prompt: int) -> None:
         ex.charged = charge_of(ex, prompt)

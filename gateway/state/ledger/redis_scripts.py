@@ -47,10 +47,14 @@ end
 -- that comes twice or too late changes nothing.
 local function settle(key, report)
   local held = redis.call('GET', key)
-  if not held then return end
   local is, says = {}, {}
-  for number in string.gmatch(held, '%d+') do is[#is + 1] = tonumber(number) end
+  for number in string.gmatch(held or '', '%d+') do is[#is + 1] = tonumber(number) end
   for number in string.gmatch(report, '%d+') do says[#says + 1] = tonumber(number) end
+  if #is == 0 then
+    -- It may have overtaken the script that takes the lease, which then must not take it.
+    if says[1] == 0 and says[6] == 1 then redis.call('SET', key, '', 'EX', 60) end
+    return
+  end
   local then_s, day = is[1], is[2]
   local to = {then_s, day}
   for at = 1, 3 do to[at + 2] = math.min(is[at + 2], says[at]) end
@@ -81,6 +85,7 @@ TAKE = _script(
     + """
 local reports = #KEYS - 3
 for at = 1, reports do settle(KEYS[at + 2], ARGV[at + 1]) end
+if redis.call('EXISTS', KEYS[#KEYS]) == 1 then return redis.error_reply('GONE nobody waits for it') end
 
 local function given(at) return tonumber(ARGV[reports + 1 + at]) end
 local rpm, tpm, budget = given(1), given(2), given(3)

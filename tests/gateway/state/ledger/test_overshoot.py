@@ -201,7 +201,6 @@ class Workers(RuleBasedStateMachine):
                 assert all(account >= true for account, true in zip(counted, used, strict=True))
             else:
                 assert counted == used
-            assert self.outages.failures == []
         finally:
             self.loop.close()
 
@@ -211,6 +210,10 @@ class StoreWorkers(Workers):
 
     def lose(self, accounts: Any) -> None:
         accounts._unsettled.clear()
+
+    def is_justified(self, refusal: Refusal) -> None:
+        # What others settled a moment ago may not be recorded yet.
+        assert refusal.used + refusal.asked > refusal.limit
 
 
 class FileWorkers(StoreWorkers):
@@ -232,7 +235,6 @@ def test_no_minute_and_no_day_takes_more_than_the_limits() -> None:
     )
 
 
-@pytest.mark.long
 def test_no_minute_takes_more_over_one_file() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         FileWorkers, settings=settings(max_examples=25, stateful_step_count=40, deadline=None)
@@ -254,7 +256,7 @@ def test_no_minute_takes_more_over_redis(redis_server: RedisServer) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         RedisWorkers,
         settings=settings(
-            max_examples=10,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

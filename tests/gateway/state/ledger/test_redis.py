@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
 from gateway.state.ledger.accounts import Taken
 from gateway.state.ledger.base import Ask, Refusal, Used
-from gateway.state.ledger.lease import Grant
+from gateway.state.ledger.lease import Grant, Lease
 from gateway.state.ledger.ledger import Ledger
 from gateway.state.ledger.redis import RedisAccounts
+from gateway.state.ledger.redis_scripts import TAKE
 from tests.support.redis_server import RedisServer, running_redis
 
 ONE = Limits(rpm=1)
@@ -93,6 +95,22 @@ async def test_a_report_counts_once_however_often_and_in_whatever_order_it_arriv
     assert kept[0] == {b"r%d" % second_s: b"2", b"t%d" % second_s: b"100"}
     assert kept[1] == {b"%d" % (second_s // 86400): b"120"}
     await accounts.close()
+
+
+async def test_a_lease_that_was_given_up_before_it_was_taken_takes_nothing(
+    redis_server: RedisServer, outages: Any, clock: Any
+) -> None:
+    """Scripts of different connections may overtake each other."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        accounts = RedisAccounts(redis_server.url, outages, clock)
+        accounts.settle(Lease("t", 0, 0, 0, 0, 0, "late"))
+        await accounts._settle_all()
+        with pytest.raises(ResponseError, match="GONE"):
+            await accounts._run(TAKE, "t", ["late"], (5, -1, -1, 0, 0, 0, 0, 1))
+        assert client.hgetall("forebay:{t}:taken") == {}
+        assert [0 < client.ttl(key) <= 60 for key in client.keys("*hold*")] == [True]
+        await accounts.close()
 
 
 async def test_a_settlement_outlives_an_outage(own: RedisServer, outages: Any) -> None:
