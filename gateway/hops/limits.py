@@ -15,7 +15,9 @@ from gateway.cost import cost_usd
 from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.state.ledger.base import Ask, Ledger, Refusal, Reservation, nano_usd
+from gateway.state.ledger.base import Ask, Refusal, nano_usd
+from gateway.state.ledger.lease import Reservation
+from gateway.state.ledger.ledger import Ledger
 from gateway.wire import estimate
 from gateway.wire.ratelimit import limit_error, limit_headers
 from gateway.wire.usage import Usage
@@ -78,12 +80,11 @@ class EnforceLimits:
                 param="model",
                 code="model_not_priced",
             )
-        return Ask(
-            prompt + completion,
-            nano_usd(cost_usd(Usage(prompt, completion), price)),
-            prompt + least,
-            nano_usd(cost_usd(Usage(prompt, least), price)),
-        )
+        tokens = prompt + completion
+        money = nano_usd(cost_usd(Usage(prompt, completion), price))
+        if least == completion:
+            return Ask(tokens, money, tokens, money)
+        return Ask(tokens, money, prompt + least, nano_usd(cost_usd(Usage(prompt, least), price)))
 
     def _settle(self, ex: Exchange, reservation: Reservation, prompt: int) -> None:
         ex.charged = charge_of(ex, prompt)

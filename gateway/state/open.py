@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway.config.schema import StoreUrl
 from gateway.state.keys.base import KeyStore
 from gateway.state.keys.sqlite import SqliteKeys
-from gateway.state.ledger.base import Ledger
-from gateway.state.ledger.sqlite import SqliteLedger
+from gateway.state.ledger.ledger import Ledger
+from gateway.state.ledger.sqlite import SqliteAccounts
 from gateway.state.location import sqlite_path
 from gateway.state.outage import Outage
 
@@ -23,7 +23,7 @@ def open_keys(store: StoreUrl) -> KeyStore:
 def open_ledger(store: StoreUrl, outage: Outage) -> Ledger:
     """Return the accounts; nothing is touched before the first request of a limited tenant."""
     if (path := sqlite_path(store.reveal())) is not None:
-        return SqliteLedger(path, outage)
-    from gateway.state.ledger.redis import RedisLedger
+        return Ledger(SqliteAccounts(path, outage))
+    from gateway.state.ledger.redis import RedisAccounts
 
-    return RedisLedger(store.reveal(), outage)
+    return Ledger(RedisAccounts(store.reveal(), outage))

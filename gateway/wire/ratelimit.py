@@ -14,12 +14,21 @@ _ERRORS: dict[Kind, tuple[type[LimitExceeded], str]] = {
 
 def limit_headers(standing: Standing) -> dict[str, str]:
     """Return `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` for the rates that are limited."""
-    headers = {}
-    for name, level in (("requests", standing.requests), ("tokens", standing.tokens)):
-        if level is not None:
-            headers[f"x-ratelimit-limit-{name}"] = str(level.limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(level.remaining)
-            headers[f"x-ratelimit-reset-{name}"] = duration(level.reset_s)
+    headers: dict[str, str] = {}
+    requests, tokens = standing.requests, standing.tokens
+    reset = ""
+    if requests is not None:
+        reset = duration(requests.reset_s)
+        headers["x-ratelimit-limit-requests"] = str(requests.limit)
+        headers["x-ratelimit-remaining-requests"] = str(requests.remaining)
+        headers["x-ratelimit-reset-requests"] = reset
+    if tokens is not None:
+        # The last request of most tenants took tokens too.
+        if requests is None or tokens.reset_s != requests.reset_s:
+            reset = duration(tokens.reset_s)
+        headers["x-ratelimit-limit-tokens"] = str(tokens.limit)
+        headers["x-ratelimit-remaining-tokens"] = str(tokens.remaining)
+        headers["x-ratelimit-reset-tokens"] = reset
     return headers
 
 

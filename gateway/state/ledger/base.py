@@ -13,11 +13,9 @@ given back to the second and the day it was taken from, more is added to the cur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
-from gateway.config.schema import Limits
+import msgspec
 
 WINDOW_S = 60
 DAY_S = 86400
@@ -32,8 +30,7 @@ class Kind(StrEnum):
     USD = "usd"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What one request may take. If less than `tokens` or `nano_usd` is left, the least will do."""
 
     tokens: int = 0
@@ -42,8 +39,7 @@ class Ask:
     least_nano_usd: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(msgspec.Struct, frozen=True, gc=False):
     """What it took in the end."""
 
     requests: int = 0
@@ -51,21 +47,7 @@ class Used:
     nano_usd: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """One request's place in the accounts: what it holds, and the second and day that holds it."""
-
-    tenant: str
-    second: int
-    day: int
-    tokens: int
-    nano_usd: int
-    hold: str = ""
-    """The store's own name for it, where it needs one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(msgspec.Struct, frozen=True, gc=False):
     """Where a rate stands after a request was admitted or refused."""
 
     limit: int
@@ -74,24 +56,14 @@ class Level:
     """Seconds until nothing of what was taken counts any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """The rates of a tenant that are limited."""
 
     requests: Level | None
     tokens: Level | None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """The request may run; its reservation must be settled."""
-
-    reservation: Reservation
-    standing: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Nothing was taken. `retry_after_s` is None if the request is larger than the limit itself."""
 
     kind: Kind
@@ -103,36 +75,14 @@ class Refusal:
     """Of `kind`: its limit, what is taken, and the least that the request needs."""
 
 
-class Ledger(Protocol):
-    """Accounts that several processes may share; every change is atomic between all of them."""
-
-    async def reserve(self, tenant: str, limits: Limits, ask: Ask) -> Grant | Refusal:
-        """Take one request and what it asks for, or nothing. Raises StateUnavailable.
-
-        Cancelled, it takes nothing.
-        """
-
-    def settle(self, reservation: Reservation, used: Used) -> None:
-        """Put what was really used in the place of a reservation.
-
-        Never fails and never waits: if the store does not answer now, it is done when it does.
-        """
-
-    async def close(self) -> None:
-        """Finish what is to be settled, if the store answers, and close."""
-
-
 def nano_usd(usd: float) -> int:
     """Return US dollars as nano-dollars."""
     return round(usd * NANO)
 
 
-def level(limit: int | None, used: int, newest: int | None, now: float) -> Level | None:
-    """Return where a rate stands; `newest` is the last second in which anything was taken."""
-    if limit is None:
-        return None
-    reset_s = 0.0 if newest is None else max(0.0, newest + WINDOW_S + 1 - now)
-    return Level(limit, max(0, limit - used), reset_s)
+def level(limit: int | None, used: int, reset_s: float) -> Level | None:
+    """Return where a rate stands, if it is limited."""
+    return None if limit is None else Level(limit, max(0, limit - used), max(0.0, reset_s))
 
 
 def until_tomorrow(now: float) -> float:

@@ -1,8 +1,14 @@
 """The two Lua scripts of the Redis ledger; commands of Redis 6.2 and later.
 
 `taken` holds two fields for each second, `r<second>` and `t<second>`: requests and tokens. `spent` holds a
-field for each day: nano-dollars. A hold is a string, `<second> <day> <tokens> <nano-dollars>`. The arithmetic
-is that of `window.py`, and one contract test suite runs against both.
+field for each day: nano-dollars. Each lease has a hold, a string of its second, its day and what has been
+recorded of it, in the order of `lease.Report`. The arithmetic is that of `window.py`, and one contract test
+suite runs against both.
+
+KEYS: taken, spent, the holds that are reported on; for TAKE at the end that of the new lease.
+ARGV: Unix time or -1 for the server's own; a report for each hold, with 1 at its end if it is the last one,
+or else 0; for TAKE then the limits (-1 for none), tokens and nano-dollars of one request with the least of
+each, and the most requests.
 """
 
 from __future__ import annotations
@@ -36,14 +42,55 @@ local function keep()
   redis.call('EXPIRE', KEYS[1], 120)
   redis.call('EXPIRE', KEYS[2], 259200)
 end
+
+-- What is charged in the second and day of a lease only falls, what is charged beyond only rises: a report
+-- that comes twice or too late changes nothing.
+local function settle(key, report)
+  local held = redis.call('GET', key)
+  local is, says = {}, {}
+  for number in string.gmatch(held or '', '%d+') do is[#is + 1] = tonumber(number) end
+  for number in string.gmatch(report, '%d+') do says[#says + 1] = tonumber(number) end
+  if #is == 0 then
+    -- It may have overtaken the script that takes the lease, which then must not take it.
+    if says[1] == 0 and says[6] == 1 then redis.call('SET', key, '', 'EX', 60) end
+    return
+  end
+  local then_s, day = is[1], is[2]
+  local to = {then_s, day}
+  for at = 1, 3 do to[at + 2] = math.min(is[at + 2], says[at]) end
+  for at = 4, 5 do to[at + 2] = math.max(is[at + 2], says[at]) end
+  local function give_back(field, amount)
+    -- A second that has left the window must not come back with less than nothing in it.
+    if amount > 0 and redis.call('HEXISTS', KEYS[1], field) == 1 then
+      redis.call('HINCRBY', KEYS[1], field, whole(-amount))
+    end
+  end
+  give_back('r' .. whole(then_s), is[3] - to[3])
+  give_back('t' .. whole(then_s), is[4] - to[4])
+  local more = to[6] - is[6]
+  if more > 0 then redis.call('HINCRBY', KEYS[1], 't' .. whole(second), whole(more)) end
+  local dearer = to[5] - is[5] + to[7] - is[7]
+  if dearer ~= 0 then redis.call('HINCRBY', KEYS[2], whole(day), whole(dearer)) end
+  if says[6] == 1 then
+    redis.call('DEL', key)
+  else
+    for at = 1, 7 do to[at] = whole(to[at]) end
+    redis.call('SET', key, table.concat(to, ' '), 'KEEPTTL')
+  end
+end
 """
 
-RESERVE = _script(
+TAKE = _script(
     _COMMON
     + """
-local rpm, tpm, budget = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local tokens, least_tokens = tonumber(ARGV[5]), tonumber(ARGV[6])
-local money, least_money = tonumber(ARGV[7]), tonumber(ARGV[8])
+local reports = #KEYS - 3
+for at = 1, reports do settle(KEYS[at + 2], ARGV[at + 1]) end
+if redis.call('EXISTS', KEYS[#KEYS]) == 1 then return redis.error_reply('GONE nobody waits for it') end
+
+local function given(at) return tonumber(ARGV[reports + 1 + at]) end
+local rpm, tpm, budget = given(1), given(2), given(3)
+local tokens, least_tokens, money, least_money = given(4), given(5), given(6), given(7)
+local times, room = given(8), 1
 local day = math.floor(now / 86400)
 local first = second - 60
 local sums, last, taken, old = {r = 0, t = 0}, {r = -1, t = -1}, {r = {}, t = {}}, {}
@@ -62,8 +109,8 @@ end
 local spent = budget >= 0 and tonumber(redis.call('HGET', KEYS[2], whole(day)) or 0) or 0
 
 local function answer(kind, retry_s)
-  return {kind, math.floor(now * 1000), retry_s < 0 and -1 or math.ceil(retry_s * 1000), second, day,
-          tokens, money, sums.r, sums.t, last.r, last.t, spent}
+  return {kind, math.floor(now * 1000000), retry_s < 0 and -1 or math.ceil(retry_s * 1000), second, day,
+          times, tokens, money, room, sums.r, sums.t, last.r, last.t, spent}
 end
 local function wait(kind, excess)
   table.sort(taken[kind], function(a, b) return a[1] < b[1] end)
@@ -89,12 +136,27 @@ if budget >= 0 then
     return answer(3, least_money > budget and -1 or 86400 - now % 86400)
   end
 end
+
+room = math.huge
+local function bound(limit, used, each)
+  if limit < 0 then return end
+  local most = 2 * used < limit and math.floor((limit - used) / 16 / math.max(1, each)) or 0
+  room = math.min(room, most)
+end
+bound(rpm, sums.r, 1)
+bound(tpm, sums.t, tokens)
+bound(budget, spent, money)
+room = room < math.huge and math.max(1, room) or 1
+times = math.min(times, room)
+tokens, money = times * tokens, times * money
+
 if #old > 0 then redis.call('HDEL', KEYS[1], unpack(old)) end
-redis.call('HINCRBY', KEYS[1], 'r' .. whole(second), 1)
+redis.call('HINCRBY', KEYS[1], 'r' .. whole(second), times)
 if tokens > 0 then redis.call('HINCRBY', KEYS[1], 't' .. whole(second), whole(tokens)) end
 if money > 0 then redis.call('HINCRBY', KEYS[2], whole(day), whole(money)) end
-local hold = whole(second) .. ' ' .. whole(day) .. ' ' .. whole(tokens) .. ' ' .. whole(money)
-redis.call('SET', KEYS[3], hold, 'EX', 86400)
+local hold = {second, day, times, tokens, money, 0, 0}
+for at = 1, 7 do hold[at] = whole(hold[at]) end
+redis.call('SET', KEYS[#KEYS], table.concat(hold, ' '), 'EX', 86400)
 keep()
 return answer(0, -1)
 """
@@ -103,23 +165,7 @@ return answer(0, -1)
 SETTLE = _script(
     _COMMON
     + """
-local hold = redis.call('GET', KEYS[3])
-if not hold then return 0 end
-redis.call('DEL', KEYS[3])
-local then_s, day, tokens, money = string.match(hold, '(%d+) (%d+) (%d+) (%d+)')
-local function give_back(field, amount)
-  -- A second that has left the window must not come back with less than nothing in it.
-  if amount > 0 and redis.call('HEXISTS', KEYS[1], field) == 1 then
-    redis.call('HINCRBY', KEYS[1], field, whole(-amount))
-  end
-end
-give_back('r' .. then_s, 1 - tonumber(ARGV[2]))
-local more = tonumber(ARGV[3]) - tonumber(tokens)
-give_back('t' .. then_s, -more)
-if more > 0 then redis.call('HINCRBY', KEYS[1], 't' .. whole(second), whole(more)) end
-local dearer = tonumber(ARGV[4]) - tonumber(money)
-if dearer ~= 0 then redis.call('HINCRBY', KEYS[2], day, whole(dearer)) end
+for at = 1, #KEYS - 2 do settle(KEYS[at + 2], ARGV[at + 1]) end
 keep()
-return 1
 """
 )

@@ -1,9 +1,9 @@
 """Accounts in the SQLite database, which all processes of one machine may share.
 
-Everything that comes up in one turn of the event loop shares one transaction, settlements included: at 100
-concurrent callers a reservation then costs a fraction of a transaction. It runs on the event loop, where it
-takes some 50 µs: a hop to a thread and back costs more, and under load waits for the interpreter's lock at
-each statement. If another process has the database, everybody waits for one timer and not each for their own.
+Everything that comes up in one turn of the event loop shares one transaction, and what is to be recorded
+goes before what is to be taken. It runs on the event loop, where it takes some 50 µs: a hop to a thread and
+back costs more, and under load waits for the interpreter's lock at each statement. If another process has
+the database, everybody waits for one timer and not each for their own.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
-from gateway.state.ledger.base import DAY_S, Ask, Grant, Kind, Refusal, Reservation, Used
+from gateway.state.ledger.accounts import Taken
+from gateway.state.ledger.base import DAY_S, Ask, Kind, Refusal
+from gateway.state.ledger.lease import Lease
 from gateway.state.ledger.sqlite_file import FAILURES, LedgerFile, is_busy
 from gateway.state.ledger.window import Window, first_second
 from gateway.state.location import STALL_S
@@ -28,8 +28,8 @@ from gateway.state.outage import Outage
 
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.01
-# Settlements wait for the next reservation, and for this long at most.
-_SETTLE_S = 0.02
+# What is to be recorded waits for the next caller, and for this long at most.
+_SETTLE_S = 0.05
 _RETRY_S = 0.25
 _MOST_UNSETTLED = 100_000
 
@@ -53,8 +53,6 @@ INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET nano_usd = nano_usd
 """
 _GIVE_BACK = "UPDATE taken SET requests = requests + ?, tokens = tokens + ? WHERE tenant = ? AND second = ?"
 
-Decision: TypeAlias = Grant | Refusal
-
 
 @dataclass(slots=True)
 class _Waiting:
@@ -63,29 +61,30 @@ class _Waiting:
     tenant: str
     limits: Limits
     ask: Ask
+    times: int
     give_up_s: float
-    decision: asyncio.Future[Decision]
+    decision: asyncio.Future[Taken | Refusal]
 
 
-class SqliteLedger:
-    """Accounts in one file, which is made by the first reservation."""
+class SqliteAccounts:
+    """Accounts in one file, which is made by the first lease."""
 
     def __init__(self, path: Path, outage: Outage, clock: Callable[[], float] = time.time) -> None:
         self._file = LedgerFile(path)
         self._outage = outage
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        # What could not be settled yet. Beyond the bound the oldest stay charged as reserved.
-        self._unsettled: deque[tuple[Reservation, Used]] = deque(maxlen=_MOST_UNSETTLED)
+        # In the order of their first change. Beyond the bound the oldest stay as they are recorded.
+        self._unsettled: dict[Lease, None] = {}
         self._next: asyncio.Handle | None = None
         """The turn that has been asked for."""
         self._urgent = False
         self._pause_s = _FIRST_PAUSE_S
 
-    async def reserve(self, tenant: str, limits: Limits, ask: Ask) -> Decision:
-        loop = asyncio.get_running_loop()
-        decision: asyncio.Future[Decision] = loop.create_future()
-        self._waiting.append(_Waiting(tenant, limits, ask, time.monotonic() + STALL_S, decision))
+    async def take(self, tenant: str, limits: Limits, ask: Ask, times: int) -> Taken | Refusal:
+        decision: asyncio.Future[Taken | Refusal] = asyncio.get_running_loop().create_future()
+        give_up_s = time.monotonic() + STALL_S
+        self._waiting.append(_Waiting(tenant, limits, ask, times, give_up_s, decision))
         if not self._urgent:
             self._come_back(0, urgent=True)
         try:
@@ -93,14 +92,17 @@ class SqliteLedger:
         except asyncio.CancelledError:
             # The decision may have been made in the very turn in which the caller was cancelled.
             made = None if decision.cancelled() or decision.exception() else decision.result()
-            if isinstance(made, Grant):
-                self.settle(made.reservation, Used())
+            if isinstance(made, Taken):
+                made.lease.give_back()
+                self.settle(made.lease)
             raise
 
-    def settle(self, reservation: Reservation, used: Used) -> None:
-        self._unsettled.append((reservation, used))
+    def settle(self, lease: Lease) -> None:
+        self._unsettled[lease] = None
         if self._next is None:
             self._come_back(_SETTLE_S)
+        if len(self._unsettled) > _MOST_UNSETTLED:
+            del self._unsettled[next(iter(self._unsettled))]
 
     async def close(self) -> None:
         give_up = time.monotonic() + STALL_S
@@ -120,7 +122,7 @@ class SqliteLedger:
         self._next = loop.call_later(seconds, self._turn) if seconds else loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Settle and decide everything that is there; if that cannot be now, come back to it."""
+        """Record and decide everything that is there; if that cannot be now, come back to it."""
         self._next, self._urgent = None, False
         waiting = [caller for caller in self._waiting if not caller.decision.done()]
         self._waiting.clear()
@@ -128,12 +130,14 @@ class SqliteLedger:
             return
         try:
             with self._file.transaction(self._clock()) as db:
-                for reservation, used in self._unsettled:
-                    self._settle(db, reservation, used)
+                for lease in self._unsettled:
+                    self._record(db, lease)
                 decisions = [self._decide(db, caller) for caller in waiting]
         except FAILURES as error:
             self._try_again(waiting, error)
             return
+        for lease in self._unsettled:
+            lease.recorded = lease.report()
         self._unsettled.clear()
         self._pause_s = _FIRST_PAUSE_S
         self._outage.worked()
@@ -161,8 +165,8 @@ class SqliteLedger:
         elif self._unsettled:
             self._come_back(_LONGEST_PAUSE_S if busy else _RETRY_S)
 
-    def _decide(self, db: sqlite3.Connection, caller: _Waiting) -> Decision:
-        now, tenant, limits = self._clock(), caller.tenant, caller.limits
+    def _decide(self, db: sqlite3.Connection, caller: _Waiting) -> Taken | Refusal:
+        now, tenant, limits, ask = self._clock(), caller.tenant, caller.limits, caller.ask
         second, day = int(now), int(now // DAY_S)
         spent = 0
         if limits.usd_per_day is not None and (row := db.execute(_READ_SPENT, (tenant, day)).fetchone()):
@@ -170,22 +174,24 @@ class SqliteLedger:
         since = (tenant, first_second(now))
         requests, used, last_request, last_token = db.execute(_READ_WINDOW, since).fetchone()
         window = Window(requests, used, last_request, last_token, spent)
-        taken = window.take(caller.ask, limits, now, lambda kind: db.execute(_READ_TAKEN[kind], since))
-        if isinstance(taken, Refusal):
-            return taken
-        tokens, money = taken
-        db.execute(_TAKE, (tenant, second, 1, tokens))
+        one = window.take(ask, limits, now, lambda kind: db.execute(_READ_TAKEN[kind], since))
+        if isinstance(one, Refusal):
+            return one
+        room = window.room(ask, limits)
+        times = min(caller.times, room)
+        tokens, money = times * one[0], times * one[1]
+        db.execute(_TAKE, (tenant, second, times, tokens))
         if money:
             db.execute(_SPEND, (tenant, day, money))
-        reservation = Reservation(tenant, second, day, tokens, money)
-        return Grant(reservation, window.after(tokens, now).standing(limits, now))
+        return Taken(Lease(tenant, second, day, times, tokens, money), now, window, room)
 
-    def _settle(self, db: sqlite3.Connection, reservation: Reservation, used: Used) -> None:
-        tenant = reservation.tenant
-        requests, tokens = used.requests - 1, used.tokens - reservation.tokens
-        if requests or tokens < 0:
-            db.execute(_GIVE_BACK, (requests, min(0, tokens), tenant, reservation.second))
-        if tokens > 0:
-            db.execute(_TAKE, (tenant, int(self._clock()), 0, tokens))
-        if money := used.nano_usd - reservation.nano_usd:
-            db.execute(_SPEND, (tenant, reservation.day, money))
+    def _record(self, db: sqlite3.Connection, lease: Lease) -> None:
+        report, recorded, tenant = lease.report(), lease.recorded, lease.tenant
+        requests, tokens = report.requests - recorded.requests, report.tokens - recorded.tokens
+        if requests or tokens:
+            db.execute(_GIVE_BACK, (requests, tokens, tenant, lease.second))
+        if more := report.more_tokens - recorded.more_tokens:
+            db.execute(_TAKE, (tenant, int(self._clock()), 0, more))
+        more = report.more_nano_usd - recorded.more_nano_usd
+        if money := report.nano_usd - recorded.nano_usd + more:
+            db.execute(_SPEND, (tenant, lease.day, money))

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.state.ledger.base import Ledger
-from gateway.state.ledger.redis import RedisLedger
-from gateway.state.ledger.sqlite import SqliteLedger
+from gateway.state.ledger import redis, sqlite
+from gateway.state.ledger.ledger import Ledger
+from gateway.state.ledger.redis import RedisAccounts
+from gateway.state.ledger.sqlite import SqliteAccounts
 from gateway.state.location import sqlite_path
 
 
@@ -17,8 +18,8 @@ from gateway.state.location import sqlite_path
 def open_ledger(state_url: str, clock: Any, outages: Any) -> Callable[[], Ledger]:
     """Opens the same accounts as often as it is called, as several processes would."""
     if (path := sqlite_path(state_url)) is not None:
-        return lambda: SqliteLedger(path, outages, clock)
-    return lambda: RedisLedger(state_url, outages, clock)
+        return lambda: Ledger(SqliteAccounts(path, outages, clock), clock)
+    return lambda: Ledger(RedisAccounts(state_url, outages, clock), clock)
 
 
 @pytest.fixture
@@ -26,3 +27,10 @@ async def ledger(open_ledger: Callable[[], Ledger]) -> AsyncIterator[Ledger]:
     opened = open_ledger()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is settled is recorded in the next turn, and not some time later."""
+    for store in (redis, sqlite):
+        monkeypatch.setattr(store, "_SETTLE_S", 0)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.config.schema import Limits
-from gateway.state.ledger.base import NANO, Ask, Grant, Kind, Ledger, Refusal, Used
+from gateway.state.ledger.base import NANO, Ask, Kind, Refusal, Used
+from gateway.state.ledger.lease import Grant
+from gateway.state.ledger.ledger import Ledger
 
 RATES = Limits(rpm=3, tpm=100)
 NOTHING = Ask()
@@ -39,7 +41,7 @@ async def settled(ledger: Ledger, grant: Grant, used: Used) -> None:
     """Settle, and see it done: a ledger may take its time."""
     ledger.settle(grant.reservation, used)
     async with asyncio.timeout(10):
-        while ledger._unsettled:  # type: ignore[attr-defined]
+        while ledger._accounts._unsettled:  # type: ignore[attr-defined]
             await asyncio.sleep(0.001)
 
 

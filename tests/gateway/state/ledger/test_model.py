@@ -1,4 +1,4 @@
-"""Both ledgers against a model that remembers every single event."""
+"""A ledger over each store against a model that remembers every single event."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.schema import Limits
-from gateway.state.ledger.base import NANO, Ask, Kind, Ledger, Refusal, Reservation, Used
-from gateway.state.ledger.redis import RedisLedger
-from gateway.state.ledger.sqlite import SqliteLedger
+from gateway.state.ledger.accounts import Accounts
+from gateway.state.ledger.base import NANO, Ask, Kind, Refusal, Used
+from gateway.state.ledger.lease import Reservation
+from gateway.state.ledger.ledger import Ledger
+from gateway.state.ledger.redis import RedisAccounts
+from gateway.state.ledger.sqlite import SqliteAccounts
 
 
 @dataclass
@@ -51,9 +54,10 @@ class Model:
 
     def settle(self, reservation: Reservation, used: Used, now: float) -> None:
         difference = used.tokens - reservation.tokens
-        self.events.append((reservation.second, used.requests - 1, min(0, difference)))
+        lease = reservation.lease
+        self.events.append((lease.second, used.requests - 1, min(0, difference)))
         self.events.append((math.floor(now), 0, max(0, difference)))
-        self.money.append((reservation.day, used.nano_usd - reservation.nano_usd))
+        self.money.append((lease.day, used.nano_usd - reservation.nano_usd))
 
 
 amounts = st.integers(0, 60)
@@ -64,9 +68,10 @@ steps = st.one_of(
 )
 some_limits = st.builds(
     Limits,
-    rpm=st.none() | st.integers(1, 6),
-    tpm=st.none() | st.integers(1, 120),
-    usd_per_day=st.none() | st.integers(0, 100).map(lambda nano: nano / NANO),
+    # Small ones, where every request is reserved by itself, and some that there are leases for.
+    rpm=st.none() | st.integers(1, 6) | st.just(200),
+    tpm=st.none() | st.integers(1, 120) | st.just(4000),
+    usd_per_day=st.none() | (st.integers(0, 100) | st.just(4000)).map(lambda nano: nano / NANO),
 )
 
 
@@ -96,7 +101,7 @@ async def run(ledger: Ledger, clock: Any, limits: Limits, script: list[tuple[Any
             used_up = Used(int(step[2]), step[3], step[4])
             ledger.settle(reservation, used_up)
             model.settle(reservation, used_up, clock.now)
-            while ledger._unsettled:  # type: ignore[attr-defined]
+            while ledger._accounts._unsettled:  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
 
 
@@ -104,12 +109,18 @@ async def run(ledger: Ledger, clock: Any, limits: Limits, script: list[tuple[Any
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=some_limits, script=st.lists(steps, max_size=40))
 def test_a_ledger_does_what_the_model_does(
-    kind: str, request: Any, clock: Any, outages: Any, limits: Limits, script: list[tuple[Any, ...]]
+    kind: str,
+    request: Any,
+    clock: Any,
+    outages: Any,
+    prompt: None,
+    limits: Limits,
+    script: list[tuple[Any, ...]],
 ) -> None:
     clock.now = 1_800_000_000.25
 
-    async def on(make: Callable[[], Ledger]) -> None:
-        ledger = make()
+    async def on(make: Callable[[], Accounts]) -> None:
+        ledger = Ledger(make(), clock)
         try:
             await run(ledger, clock, limits, script)
         finally:
@@ -117,12 +128,12 @@ def test_a_ledger_does_what_the_model_does(
 
     if kind == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(on(lambda: SqliteLedger(Path(folder) / "state.db", outages, clock)))
+            asyncio.run(on(lambda: SqliteAccounts(Path(folder) / "state.db", outages, clock)))
     else:
         server = request.getfixturevalue("redis_server")
         from redis import Redis
 
         with Redis.from_url(server.url) as client:
             client.flushall()
-        asyncio.run(on(lambda: RedisLedger(server.url, outages, clock)))
+        asyncio.run(on(lambda: RedisAccounts(server.url, outages, clock)))
     assert outages.failures == []
