@@ -229,11 +229,9 @@ async def test_a_hundred_at_a_time_never_take_more_than_there_is(two: tuple[Ledg
     for _ in range(5):
         admitted += sum(await asyncio.gather(*map(caller, range(100))))
     assert highest <= 1000 and admitted >= 1000 // 70
-    # Everything has been settled in the end, not a token more or less.
-    refusal = await refused(two[0], Limits(tpm=1), tokens(1))
-    assert refusal.used <= 30 * admitted
+    # Everything has been settled in the end, not a token more or less; what the others settled shows soon.
     async with asyncio.timeout(10):
-        while (refusal := await refused(two[1], Limits(tpm=1), tokens(1))).used != 30 * admitted:
+        while (await refused(two[1], Limits(tpm=1), tokens(1))).used != 30 * admitted:
             await asyncio.sleep(0.01)
 
 
