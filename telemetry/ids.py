@@ -7,14 +7,29 @@ import os
 import secrets
 from hashlib import blake2b
 
-_numbers = itertools.count()
-_secret = secrets.token_bytes(32)
+
+class _Ids:
+    """A keyed hash of a number (RFC 7693, section 2.9) is as good as that many fresh random bits."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self.renew()
+
+    def renew(self) -> None:
+        """Take another key."""
+        self._hash = blake2b(key=secrets.token_bytes(32), digest_size=16)
+
+    def next(self) -> str:
+        hashed = self._hash.copy()
+        hashed.update(b"%d" % next(self._numbers))
+        return hashed.hexdigest()
+
+
+_ids = _Ids()
+# A forked child must not repeat its parent.
+os.register_at_fork(after_in_child=_ids.renew)
 
 
 def new_id() -> str:
-    """Return 32 hexadecimal digits.
-
-    A keyed hash of a number (RFC 7693, section 2.9) is as good as 128 fresh random bits. The process's own
-    number keeps a forked child from repeating its parent.
-    """
-    return blake2b(b"%d %d" % (os.getpid(), next(_numbers)), key=_secret, digest_size=16).hexdigest()
+    """Return 32 hexadecimal digits."""
+    return _ids.next()
