@@ -15,11 +15,23 @@ from gateway.wire.sse import Event
 Events: TypeAlias = list[Event]
 
 
+class BrokenOff(Exception):
+    """A tap ends the stream in the middle of what it was fed: `events` still go to the client."""
+
+    def __init__(self, events: Events, error: Exception) -> None:
+        super().__init__()
+        self.events = events
+        self.error = error
+
+
 class Tap(Protocol):
     """Watches or changes a stream on its way to the client."""
 
     def feed(self, events: Events) -> Events:
-        """Take the events that have just come in and return the ones to pass on; may raise to end it."""
+        """Take the events that have just come in and return the ones to pass on.
+
+        May raise to end the stream: BrokenOff if some events are still good.
+        """
 
     def finish(self) -> Events:
         """Return what is still to be sent when the source has come to its end; may raise as well."""
@@ -31,7 +43,7 @@ class Tap(Protocol):
 class EventStream:
     """Batches of events from a source, through the taps in the order they were added."""
 
-    __slots__ = ("_close_source", "_over", "_primed", "_source", "_taps")
+    __slots__ = ("_broken", "_close_source", "_over", "_primed", "_source", "_taps")
 
     def __init__(self, source: AsyncIterator[Events], close_source: Callable[[], None]) -> None:
         """`close_source` frees what the source holds at once; it may be called at any time."""
@@ -40,6 +52,8 @@ class EventStream:
         self._taps: list[Tap] = []
         # The first batch and how many taps have seen it already.
         self._primed: tuple[Events, int] | None = None
+        # What is to be raised once the events before it have been handed out.
+        self._broken: Exception | None = None
         self._over = False
 
     def tap(self, tap: Tap) -> None:
@@ -53,8 +67,7 @@ class EventStream:
         """
         try:
             async for events in self._source:
-                events = self._through(events, 0)
-                if events:
+                if events := self._through(events, 0):
                     self._primed = events, len(self._taps)
                     return True
         except BaseException as error:
@@ -73,6 +86,8 @@ class EventStream:
                 (events, seen), self._primed = self._primed, None
                 if events := self._through(events, seen):
                     return events
+            if self._broken is not None:
+                raise self._broken
             async for events in self._source:
                 if events := self._through(events, 0):
                     return events
@@ -87,7 +102,12 @@ class EventStream:
 
     def _through(self, events: Events, first_tap: int) -> Events:
         for tap in self._taps[first_tap:] if first_tap else self._taps:
-            events = tap.feed(events)
+            try:
+                events = tap.feed(events)
+            except BrokenOff as broken:
+                self._broken, events = broken.error, broken.events
+        if self._broken is not None and not events:
+            raise self._broken
         return events
 
     def _finish(self) -> Events:

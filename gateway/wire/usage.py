@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.answer import BrokenOff
 from gateway.errors import UpstreamBroke, UpstreamGarbage
 from gateway.wire.members import NotAnObject
 from gateway.wire.splice import without_member
@@ -170,7 +171,14 @@ class UsageTap:
         self._count = count
 
     def feed(self, events: list[Event]) -> list[Event]:
-        return [event for event in map(self._one, events) if event is not None]
+        passed: list[Event] = []
+        for event in events:
+            try:
+                if (kept := self._one(event)) is not None:
+                    passed.append(kept)
+            except UpstreamGarbage as error:
+                raise BrokenOff(passed, error) from None
+        return passed
 
     def _one(self, event: Event) -> Event | None:
         data = event.data

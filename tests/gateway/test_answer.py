@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.answer import Answer, Events, EventStream
+from gateway.answer import Answer, BrokenOff, Events, EventStream
 from gateway.errors import ClientDisconnected, UpstreamBroke
 from gateway.wire.sse import Event
 
@@ -104,6 +104,33 @@ async def test_an_error_of_a_tap_ends_the_stream() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         await text(stream(source, Broken(), note))
     assert isinstance(note.endings[0], ValueError) and source.closed == 1
+
+
+@pytest.mark.parametrize("primed", [False, True])
+async def test_what_came_before_the_break_still_goes_out(primed: bool) -> None:
+    error = UpstreamBroke("It made no sense.")
+
+    class Breaking(Note):
+        def feed(self, events: Events) -> Events:
+            raise BrokenOff(events[:1], error)
+
+    source, note = Source("ab", "c"), Note()
+    events = stream(source, Breaking(), note)
+    if primed:
+        assert await events.prime()
+    assert [event.raw for event in await anext(events)] == [b"a"]
+    with pytest.raises(UpstreamBroke):
+        await anext(events)
+    assert note.seen == [b"a"] and note.endings == [error] and source.closed == 1
+
+
+async def test_a_break_with_nothing_before_it_ends_the_stream_at_once() -> None:
+    class Breaking(Note):
+        def feed(self, events: Events) -> Events:
+            raise BrokenOff([], UpstreamBroke("It made no sense."))
+
+    with pytest.raises(UpstreamBroke):
+        await stream(Source("ab"), Breaking()).prime()
 
 
 async def test_closing_early_says_why_and_only_once() -> None:

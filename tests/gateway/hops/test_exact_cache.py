@@ -241,33 +241,34 @@ async def test_sampled_answers_are_fetched_anew_if_so_configured(
         assert headers["x-forebay-cache"] == "hit-exact"
 
 
+@pytest.mark.parametrize("body", [chat(), chat(cache={"namespace": "mine"})])
 async def test_a_stale_answer_is_served_while_a_new_one_is_fetched(
-    upstream: ScriptedUpstream, tmp_path: Path
+    upstream: ScriptedUpstream, tmp_path: Path, body: dict[str, Any]
 ) -> None:
     config = CONFIG.format(url=upstream.base_url)
     # What expires at once is stale at once.
     config += f"cache: {{ttl_s: 0.001, stale_s: 600, store: 'sqlite://{tmp_path}/c.db'}}\n"
     async with running_gateway(config, tmp_path, cached=True) as gateway:
-        await stored(gateway)
+        await stored(gateway, body)
         release = asyncio.Event()
 
-        async def late(request: Any, body: bytes) -> Any:
+        async def late(request: Any, sent: bytes) -> Any:
             await release.wait()
-            return await json_reply(completion("New!"))(request, body)
+            return await json_reply(completion("New!"))(request, sent)
 
         upstream.reply = late
         upstream.arrived.clear()
-        headers, answer = await ask(gateway)
+        headers, answer = await ask(gateway, body)
         assert headers["x-forebay-cache"] == "stale"
         assert headers["cache-status"].startswith("Forebay; hit; ttl=-")
         assert answer["choices"][0]["message"]["content"] == "Hello!"
         # The caller is gone; its refresh goes on.
         await asyncio.wait_for(upstream.arrived.wait(), 10)
-        await ask(gateway)
+        await ask(gateway, body)
         assert len(upstream.received) == 2, "a refresh that is under way is not doubled"
         release.set()
         await until_kept(gateway, 2)
-        _, answer = await ask(gateway)
+        _, answer = await ask(gateway, body)
         assert answer["choices"][0]["message"]["content"] == "New!"
 
 

@@ -256,13 +256,15 @@ async def test_garbage_later_on_is_an_error_event(
 ) -> None:
     async def garbage(request: web.Request, body: bytes) -> web.StreamResponse:
         response = await begin_stream(request)
-        await response.write(EVENTS[0])
-        await response.write(b"data: <html>\n\n")
+        # In one read: what is good of it still arrives.
+        await response.write(EVENTS[0] + b"data: <html>\n\n")
         return response
 
     upstream.reply = garbage
     async with gateway.post(body=chat(stream=True)) as response:
-        assert b'"code":"upstream_invalid_response"' in await response.read()
+        text = await response.read()
+    assert text.startswith(EVENTS[0])
+    assert b'"code":"upstream_invalid_response"' in text
 
 
 async def test_an_empty_stream(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
