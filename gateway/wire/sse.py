@@ -18,6 +18,8 @@ _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 UNFINISHED = ""
 """The type of a block that the end of the stream cut off; an event's own type is never empty."""
+# More than this is not copied anew for every chunk that is added to it.
+_COPIED = 4096
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -54,6 +56,8 @@ class SseParser:
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes. Raises EventTooLarge."""
         pending = self._pending
+        if self._begun and b"\r" not in chunk and len(pending) <= _COPIED and b"\r" not in pending:
+            return self._cut(bytes(pending) + chunk)
         pending += chunk
         events: list[Event] = []
         start = 0
@@ -70,6 +74,26 @@ class SseParser:
             raise EventTooLarge(self._max_event_bytes, events)
         # A blank line is at most CR LF CR LF: three of its bytes may already be here.
         self._scanned = max(0, len(pending) - 3)
+        return events
+
+    def _cut(self, text: bytes) -> list[Event]:
+        """Do the same where every line ends in LF alone, as nearly all streams are written: no search."""
+        events: list[Event] = []
+        blocks = text.split(b"\n\n")
+        rest = blocks.pop()
+        most = self._max_event_bytes
+        for block in blocks:
+            raw = block + b"\n\n"
+            if len(raw) > most:
+                raise EventTooLarge(most, events)
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(Event(raw, block[6:]))
+            else:
+                events.append(_parse(raw, raw))
+        self._pending[:] = rest
+        if len(rest) > most:
+            raise EventTooLarge(most, events)
+        self._scanned = max(0, len(rest) - 3)
         return events
 
     def rest(self) -> bytes:
