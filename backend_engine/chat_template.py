@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
@@ -21,6 +22,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from backend_engine.errors import InvalidRequest, UnsupportedModel
+from backend_engine.structured.api import Tool
+from backend_engine.structured.grammar import CALL_TAG
+from backend_engine.structured.tool_prompt import describe, with_tools
 
 MAX_STEPS = 200_000
 """Loop rounds and macro calls in one rendering: up to a second of work, far beyond any conversation."""
@@ -50,6 +54,18 @@ class ChatTemplate:
             self._template = environment.from_string(environment.counting(source))
         except (jinja2.TemplateError, RecursionError) as error:
             raise UnsupportedModel(f"the chat template cannot be compiled: {error}") from error
+
+        names = jinja2.meta.find_undeclared_variables(environment.parse(source))
+        # Calls are read in one notation only: a template that teaches another gets our system text instead.
+        self._knows_tools = "tools" in names and CALL_TAG in source
+
+    def layout(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Tool]
+    ) -> tuple[Sequence[dict[str, Any]], list[dict[str, Any]] | None]:
+        """Return messages and tools as this template takes them; it gets no tools if it knows none."""
+        if self._knows_tools:
+            return messages, describe(tools) or None
+        return with_tools(messages, tools), None
 
     def render(
         self,

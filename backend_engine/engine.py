@@ -139,10 +139,12 @@ class Engine:
         else:
             may_stop = request.num_output_tokens >= params.min_tokens
             text = request.detokenizer.push(token, may_stop=may_stop)
-            if request.detokenizer.stopped:
+            if request.detokenizer.stopped or (request.guide is not None and request.guide.is_complete):
                 reason = "stop"
             elif request.num_output_tokens >= params.max_tokens:
                 reason = "length"
+        if request.guide is not None and request.guide.error:
+            reason = "error"
         if reason:
             text += request.detokenizer.finish()
             # Held text may have completed a stop string only now that the character before it is known.

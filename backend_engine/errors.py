@@ -6,7 +6,9 @@ EngineError
 │   └── UnsupportedModel       readable, but an architecture or tensor type we do not run
 ├── InvalidRequest             the caller's fault: HTTP 400
 │   ├── UnsupportedParameter   a known parameter that is not built, refused by name
+│   ├── UnsupportedSchema      a JSON schema that cannot be enforced, its part named
 │   └── ContextLengthExceeded  prompt + max_tokens does not fit the model or the KV pool
+├── GrammarFailed              a grammar became too complex half way: HTTP 500
 ├── ModelNotFound              HTTP 404
 ├── EngineOverloaded           the queue is full: HTTP 429
 └── EngineStopped              shutting down or its loop died: HTTP 503
@@ -51,11 +53,22 @@ class UnsupportedParameter(InvalidRequest):
         )
 
 
+class UnsupportedSchema(InvalidRequest):
+    """A JSON schema that answers cannot be held to; the message names the part."""
+
+    def __init__(self, message: str, *, param: str) -> None:
+        super().__init__(message, param=param, code="unsupported_schema")
+
+
 class ContextLengthExceeded(InvalidRequest):
     """Prompt and requested completion do not fit the context window or the KV pool."""
 
     def __init__(self, message: str, *, param: str = "messages") -> None:
         super().__init__(message, param=param, code="context_length_exceeded")
+
+
+class GrammarFailed(EngineError):
+    """The grammar library gave up on an answer that it was guiding."""
 
 
 class ModelNotFound(EngineError):

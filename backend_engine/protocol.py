@@ -10,6 +10,16 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from backend_engine.errors import InvalidRequest, ModelNotFound, UnsupportedParameter
+from backend_engine.structured.api import (
+    ResponseFormat,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    check_response_format,
+    check_tools,
+    requested_structure,
+)
+from backend_engine.structured.grammar import Structure
 
 SALT_HEADER = "x-forebay-salt"
 """Partition of the prefix cache, set by the gateway for each tenant; requests of one salt share blocks."""
@@ -108,7 +118,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     content: str | list[ContentPart] | None = None
     name: str | None = None
     refusal: str | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     function_call: Any = None
     audio: Any = None
@@ -123,9 +133,9 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
 
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     function_call: Any = None
@@ -145,18 +155,30 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
     def num_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    @property
+    def may_call(self) -> bool:
+        """The answer may hold tool calls."""
+        return bool(self.tools) and self.tool_choice != "none"
+
+    @property
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model is told of; with `tool_choice: none` it is told of none."""
+        return self.tools if self.tools and self.may_call else []
+
+    def structure(self) -> Structure | None:
+        """Return what the answer is held to, None for free text."""
+        return requested_structure(
+            self.response_format, self.offered_tools, self.tool_choice, self.parallel_tool_calls
+        )
+
     def check(self) -> None:
         super().check()
         if not self.messages:
             raise InvalidRequest("'messages' must not be empty.", param="messages")
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-        if self.response_format not in (None, {"type": "text"}):
-            raise UnsupportedParameter("response_format")
-        if self.tools:
-            raise UnsupportedParameter("tools")
-        if self.tool_choice not in (None, "none", "auto"):
-            raise UnsupportedParameter("tool_choice")
+        check_response_format(self.response_format)
+        check_tools(self.tools or [], self.tool_choice)
         if self.modalities not in (None, ["text"]):
             raise UnsupportedParameter("modalities")
         for name in (
@@ -172,7 +194,7 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
                 raise UnsupportedParameter(name)
 
     def template_messages(self) -> list[dict[str, Any]]:
-        """Return the messages as chat templates expect them: `role` and `content` strings."""
+        """Return the messages as chat templates expect them: `role`, a `content` string, and calls."""
         return [_template_message(message, index) for index, message in enumerate(self.messages)]
 
 
@@ -254,18 +276,41 @@ def _decode(body: bytes, kind: type[R]) -> R:
 
 def _template_message(message: Message, index: int) -> dict[str, Any]:
     where = f"messages[{index}]"
-    for name in ("tool_calls", "tool_call_id", "function_call", "audio"):
+    for name in ("function_call", "audio"):
         if getattr(message, name):
             raise UnsupportedParameter(f"{where}.{name}")
-    if message.role in ("tool", "function"):
-        raise UnsupportedParameter(f"{where}.role", f"Messages of role '{message.role}' are not supported.")
-    role = "system" if message.role == "developer" else message.role
+    if message.role == "function":
+        raise UnsupportedParameter(f"{where}.role", "The role 'function' is not supported: use 'tool'.")
+    if message.tool_calls and message.role != "assistant":
+        raise InvalidRequest("Only the assistant makes tool calls.", param=f"{where}.tool_calls")
+    if message.role == "tool" and not message.tool_call_id:
+        raise InvalidRequest(f"'{where}.tool_call_id' is missing.", param=f"{where}.tool_call_id")
     content = message.content
-    if content is None:
-        raise InvalidRequest(f"'{where}.content' must be text.", param=f"{where}.content")
     if isinstance(content, list):
         content = "".join(_part_text(part, f"{where}.content[{at}]") for at, part in enumerate(content))
-    return {"role": role, "content": content}
+    if content is None and not message.tool_calls:
+        raise InvalidRequest(f"'{where}.content' must be text.", param=f"{where}.content")
+    out: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    out["content"] = content or ""
+    if message.tool_calls:
+        out["tool_calls"] = [
+            _template_call(call, f"{where}.tool_calls[{at}]") for at, call in enumerate(message.tool_calls)
+        ]
+    return out
+
+
+def _template_call(call: ToolCall, where: str) -> dict[str, Any]:
+    """Templates write the arguments themselves, so they get them decoded."""
+    try:
+        arguments = msgspec.json.decode(call.function.arguments or "{}", type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        param = f"{where}.function.arguments"
+        raise InvalidRequest(f"'{param}' must be a JSON object in text.", param=param) from None
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.function.name, "arguments": arguments},
+    }
 
 
 def _part_text(part: ContentPart, where: str) -> str:

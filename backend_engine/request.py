@@ -11,8 +11,10 @@ from backend_engine.detokenize import IncrementalDetokenizer
 from backend_engine.kv.hashing import chain_root
 from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.sampling.params import SamplingParams
+from backend_engine.structured.guide import Guide
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length", "abort", "error"]
+"""`error`: the sequence's grammar failed, see `Guide.error`."""
 
 
 class Status(Enum):
@@ -45,6 +47,8 @@ class Request:
     """Prompt, then output."""
     params: SamplingParams
     detokenizer: IncrementalDetokenizer
+    guide: Guide | None = None
+    """Holds the output to a grammar; it has accepted exactly the output tokens."""
     salt: str = ""
     sample_index: int = 0
     """Which of the `n` samples of one API request this is; sets its random stream apart."""

@@ -26,12 +26,17 @@ def adjust(logits: torch.Tensor, request: Request, end_ids: torch.Tensor) -> Non
         logits[tokens] -= params.presence_penalty + params.frequency_penalty * counts
     if params.logit_bias:
         logits[torch.tensor(list(params.logit_bias))] += torch.tensor(list(params.logit_bias.values()))
-    if request.num_output_tokens < params.min_tokens and not params.ignore_eos:
+    # A grammar may leave nothing but the end; `grammar_mask` knows.
+    if holds_off_end(request) and request.guide is None:
         logits[end_ids] = -torch.inf
 
 
 def needs_adjusting(request: Request) -> bool:
     """Tell whether `adjust` would change anything now."""
     params = request.params
-    too_short = request.num_output_tokens < params.min_tokens and not params.ignore_eos
-    return params.has_penalties or bool(params.logit_bias) or too_short
+    return params.has_penalties or bool(params.logit_bias) or holds_off_end(request)
+
+
+def holds_off_end(request: Request) -> bool:
+    """Tell whether `min_tokens` still forbids the end; with `ignore_eos` end tokens do not end anything."""
+    return request.num_output_tokens < request.params.min_tokens and not request.params.ignore_eos

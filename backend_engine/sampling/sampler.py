@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from backend_engine.request import Request
+from backend_engine.sampling.grammar_mask import forbid
 from backend_engine.sampling.penalties import adjust, needs_adjusting
 from backend_engine.sampling.truncation import truncate
 
@@ -19,17 +20,29 @@ class Sampler:
         self._end_ids = torch.tensor(sorted(end_ids), dtype=torch.int64)
 
     def sample(self, logits: torch.Tensor, requests: Sequence[Request]) -> list[int]:
-        """Return one token id per row of `logits` [rows, vocab], row i being `requests[i]`'s; logits stay."""
+        """Return one token id per row of `logits` [rows, vocab], row i being `requests[i]`'s; logits stay.
+
+        The guides of `requests` advance by their tokens.
+        """
         adjusted = [row for row, request in enumerate(requests) if needs_adjusting(request)]
-        if adjusted:
+        guided = [row for row, request in enumerate(requests) if request.guide is not None]
+        if adjusted or guided:
             logits = logits.clone()
-            for row in adjusted:
-                adjust(logits[row], requests[row], self._end_ids)
+        for row in adjusted:
+            adjust(logits[row], requests[row], self._end_ids)
+        if guided:
+            forbid(logits, guided, [requests[row] for row in guided])
         chosen = logits.argmax(dim=-1)
         random = [row for row, request in enumerate(requests) if not request.params.greedy]
         if random:
             chosen[random] = _draw(logits[random], [requests[row] for row in random])
         tokens: list[int] = chosen.tolist()
+        for row in guided:
+            request = requests[row]
+            assert request.guide is not None
+            tokens[row] = request.guide.choose(
+                tokens[row], request.params.max_tokens - request.num_output_tokens
+            )
         return tokens
 
 

@@ -184,8 +184,7 @@ async def _stream(
                 opened.add(choice.index)
                 if (opening := reply.opening(choice)) is not None:
                     events += _event(opening)
-            if delta.text or delta.logprobs or delta.finish_reason:
-                events += _event(reply.chunk(choice, delta))
+            events += b"".join(map(_event, reply.chunks(choice, delta)))
             if events:
                 await response.write(events)
     except EngineError as error:

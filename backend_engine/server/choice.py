@@ -21,7 +21,7 @@ class Delta:
     finish_reason: FinishReason | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Choice:
     """Collects one sequence's outputs.
 
@@ -42,7 +42,9 @@ class Choice:
         """Add one step's output and return what is new."""
         self.text += output.text
         stopped_by_text = self.request.detokenizer.stopped
-        is_end_token = output.finish_reason == "stop" and not stopped_by_text
+        # A grammar may end an answer with an ordinary token.
+        adds_text = output.num_chars > self._num_chars
+        is_end_token = output.finish_reason == "stop" and not stopped_by_text and not adds_text
         if output.logprobs is not None and not is_end_token:
             self._held.append((self._num_chars, output.logprobs))
         self._num_chars = output.num_chars

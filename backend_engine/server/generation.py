@@ -12,12 +12,13 @@ from typing import TypeVar
 from backend_engine.async_engine import AsyncEngine
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.detokenize import IncrementalDetokenizer
-from backend_engine.errors import ContextLengthExceeded, InvalidRequest
+from backend_engine.errors import ContextLengthExceeded, GrammarFailed, InvalidRequest
 from backend_engine.protocol import ChatCompletionRequest, CompletionRequest, GenerationRequest
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.observe import Observer
+from backend_engine.structured.compiler import CompiledGrammar, GrammarCompiler
 from backend_engine.tokenizer import Tokenizer
 
 # Rendering and tokenizing so many characters takes about a millisecond: more would be felt in other streams.
@@ -51,6 +52,7 @@ class Generator:
         max_context: int,
         capacity_tokens: int,
         vocab_size: int,
+        compiler: GrammarCompiler,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -58,6 +60,7 @@ class Generator:
         self._chat_template = chat_template
         self._capacity_tokens = capacity_tokens
         self._vocab_size = vocab_size
+        self._compiler = compiler
 
     async def chat(self, body: ChatCompletionRequest, salt: str) -> Generation:
         """Prepare a chat completion."""
@@ -67,14 +70,16 @@ class Generator:
                 param="messages",
                 code="no_chat_template",
             )
-        messages = body.template_messages()
+        messages, tools = self._chat_template.layout(body.template_messages(), body.offered_tools)
         if sum(len(message["content"]) for message in messages) <= _INLINE_CHARS:
-            prompt = self._chat_template.render(messages)
+            prompt = self._chat_template.render(messages, tools=tools)
         else:
-            prompt = await asyncio.to_thread(self._chat_template.render, messages)
+            prompt = await asyncio.to_thread(self._chat_template.render, messages, tools=tools)
         prompt_ids = await self._tokenize(prompt, add_special=False)
+        structure = body.structure()
+        grammar = None if structure is None else await self._compiler.compile(structure)
         return self._generation(
-            body, [prompt_ids], body.completion_tokens, body.num_logprobs, salt, "messages"
+            body, [prompt_ids], body.completion_tokens, body.num_logprobs, salt, "messages", grammar
         )
 
     async def completion(self, body: CompletionRequest, salt: str) -> Generation:
@@ -92,12 +97,18 @@ class Generator:
         return self._generation(body, prompts, body.completion_tokens, body.num_logprobs, salt, "prompt")
 
     async def run(self, generation: Generation, observer: Observer) -> AsyncGenerator[tuple[Choice, Delta]]:
-        """Yield every step's delta of every choice; leaving early aborts the sequences."""
+        """Yield every step's delta of every choice; leaving early aborts the sequences.
+
+        Raises GrammarFailed, and what `AsyncEngine.generate` raises.
+        """
         choices = {choice.request: choice for choice in generation.choices}
         async with aclosing(self.engine.generate(generation.requests)) as outputs:
             async for output in outputs:
                 observer.token(output)
                 choice = choices[output.request]
+                if output.finish_reason == "error":
+                    reason = "" if output.request.guide is None else output.request.guide.error
+                    raise GrammarFailed(f"The answer's grammar became too complex: {reason}")
                 yield choice, choice.take(output)
 
     async def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
@@ -113,6 +124,7 @@ class Generator:
         logprobs: int | None,
         salt: str,
         param: str,
+        grammar: CompiledGrammar | None = None,
     ) -> Generation:
         seed = secrets.randbits(63) if body.seed is None else body.seed
         requests: list[Request] = []
@@ -126,6 +138,7 @@ class Generator:
                         token_ids=list(prompt),
                         params=params,
                         detokenizer=detokenizer,
+                        guide=None if grammar is None else grammar.guide(),
                         salt=salt,
                         seed=seed,
                         sample_index=sample,

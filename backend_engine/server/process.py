@@ -19,6 +19,8 @@ from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.app import EngineServer
 from backend_engine.server.generation import Generator
+from backend_engine.structured.compiler import GrammarCompiler
+from backend_engine.structured.vocabulary import Vocabulary
 from telemetry.metrics import EngineMetrics
 from telemetry.setup import Telemetry, start_telemetry
 
@@ -64,6 +66,9 @@ class ServerProcess:
         max_context = loaded.max_context(options)
         core = build_engine(loaded, options, on_step=count_step)
         await asyncio.to_thread(_warm_up, core)
+        vocabulary = await asyncio.to_thread(
+            Vocabulary, loaded.tokenizer, vocab_size=loaded.config.vocab_size, end_ids=loaded.end_ids
+        )
         engine = AsyncEngine(core, on_death=on_death)
         telemetry = start_telemetry("forebay-engine", options.otlp_endpoint, options.trace_sample)
         metrics = EngineMetrics(
@@ -79,6 +84,7 @@ class ServerProcess:
             max_context=max_context,
             capacity_tokens=core.scheduler.capacity_tokens,
             vocab_size=loaded.config.vocab_size,
+            compiler=GrammarCompiler(vocabulary),
         )
         server = EngineServer(generator, name, metrics, telemetry.tracer)
         runner = web.AppRunner(

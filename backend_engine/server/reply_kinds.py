@@ -10,6 +10,7 @@ from backend_engine.protocol import ChatCompletionRequest, CompletionRequest
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.generation import Generation
 from backend_engine.server.replies import chat_logprobs, completion_logprobs, prompt_logprobs, usage
+from backend_engine.server.tool_calls import Call, CallPiece, ToolCallReader
 from backend_engine.tokenizer import Tokenizer
 
 Json = dict[str, Any]
@@ -22,8 +23,8 @@ class ReplyKind(Protocol):
         """Return the chunk that comes before a choice's first text, if this shape has one."""
         ...
 
-    def chunk(self, choice: Choice, delta: Delta) -> Json:
-        """Return the stream chunk of one delta."""
+    def chunks(self, choice: Choice, delta: Delta) -> list[Json]:
+        """Return the stream chunks of one delta, none if nothing of it is certain yet."""
         ...
 
     def usage_chunk(self, generation: Generation) -> Json:
@@ -67,20 +68,32 @@ class ChatReply(_Reply):
         super().__init__("chatcmpl", object_, body.model, tokenizer, body.include_usage)
         self._wants_logprobs = bool(body.logprobs)
         self._wants_prompt_logprobs = body.prompt_logprobs is not None
+        self._may_call = body.may_call
+        self._readers: dict[Choice, ToolCallReader] = {}
 
     def opening(self, choice: Choice) -> Json | None:
         delta = {"role": "assistant", "content": ""}
         return self._chunk({"index": choice.index, "delta": delta, "logprobs": None, "finish_reason": None})
 
-    def chunk(self, choice: Choice, delta: Delta) -> Json:
-        return self._chunk(
-            {
-                "index": choice.index,
-                "delta": {"content": delta.text} if delta.text else {},
-                "logprobs": chat_logprobs(self._tokenizer, delta.logprobs) if delta.logprobs else None,
-                "finish_reason": delta.finish_reason,
-            }
-        )
+    def chunks(self, choice: Choice, delta: Delta) -> list[Json]:
+        content = delta.text
+        pieces: list[CallPiece] = []
+        finish_reason: str | None = delta.finish_reason
+        if self._may_call:
+            reader = self._readers.setdefault(choice, ToolCallReader())
+            content, pieces = reader.push(delta.text, final=finish_reason is not None)
+            finish_reason = _with_calls(finish_reason, reader)
+        deltas: list[Json] = [{"content": content}] if content else []
+        deltas += [{"tool_calls": [_call_piece(piece)]} for piece in pieces]
+        if not deltas and (delta.logprobs or finish_reason):
+            deltas = [{}]
+        chunks: list[Json] = [
+            {"index": choice.index, "delta": part, "logprobs": None, "finish_reason": None} for part in deltas
+        ]
+        if chunks:
+            chunks[0]["logprobs"] = chat_logprobs(self._tokenizer, delta.logprobs) if delta.logprobs else None
+            chunks[-1]["finish_reason"] = finish_reason
+        return [self._chunk(chunk) for chunk in chunks]
 
     def whole(self, generation: Generation) -> Json:
         counted = usage(generation.requests, generation.num_prompts)
@@ -95,12 +108,37 @@ class ChatReply(_Reply):
 
     def _choice(self, choice: Choice) -> Json:
         logprobs = chat_logprobs(self._tokenizer, choice.logprobs) if self._wants_logprobs else None
+        message: Json = {"role": "assistant", "content": choice.text, "refusal": None}
+        finish_reason: str | None = choice.finish_reason
+        if self._may_call:
+            reader = ToolCallReader()
+            reader.push(choice.text, final=True)
+            finish_reason = _with_calls(finish_reason, reader)
+            if reader.calls:
+                message["content"] = reader.content or None
+                message["tool_calls"] = [_call(call) for call in reader.calls]
         return {
             "index": choice.index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "message": message,
             "logprobs": logprobs,
-            "finish_reason": choice.finish_reason,
+            "finish_reason": finish_reason,
         }
+
+
+def _with_calls(finish_reason: str | None, reader: ToolCallReader) -> str | None:
+    return "tool_calls" if finish_reason == "stop" and reader.complete else finish_reason
+
+
+def _call(call: Call) -> Json:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _call_piece(piece: CallPiece) -> Json:
+    """The first piece of a call says which one it is; later ones carry arguments alone."""
+    if not piece.begins:
+        return {"index": piece.call.index, "function": {"arguments": piece.arguments}}
+    function = {"name": piece.call.name, "arguments": ""}
+    return {"index": piece.call.index, "id": piece.call.id, "type": "function", "function": function}
 
 
 class CompletionReply(_Reply):
@@ -114,18 +152,19 @@ class CompletionReply(_Reply):
     def opening(self, choice: Choice) -> Json | None:
         return None
 
-    def chunk(self, choice: Choice, delta: Delta) -> Json:
+    def chunks(self, choice: Choice, delta: Delta) -> list[Json]:
+        if not (delta.text or delta.logprobs or delta.finish_reason):
+            return []
         logprobs = None
         if delta.logprobs:
             logprobs = completion_logprobs(self._tokenizer, delta.logprobs, delta.offsets)
-        return self._chunk(
-            {
-                "index": choice.index,
-                "text": delta.text,
-                "logprobs": logprobs,
-                "finish_reason": delta.finish_reason,
-            }
-        )
+        chunk = {
+            "index": choice.index,
+            "text": delta.text,
+            "logprobs": logprobs,
+            "finish_reason": delta.finish_reason,
+        }
+        return [self._chunk(chunk)]
 
     def whole(self, generation: Generation) -> Json:
         counted = usage(generation.requests, generation.num_prompts)

@@ -1,0 +1,115 @@
+"""JSON schemas as grammars: how the JSON is spaced, and which part of a schema cannot be enforced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+Schema = dict[str, Any]
+
+
+class Checker(Protocol):
+    """The grammar library, as far as judging a schema in JSON text goes."""
+
+    def complaint(self, schema: str) -> str:
+        """Return what is wrong with `schema`, "" if nothing is."""
+        ...
+
+    def accepts(self, schema: str, text: str) -> bool:
+        """Tell whether `text` satisfies `schema`."""
+        ...
+
+
+# At most one space after a comma or colon: a model that may write any white space can write it for ever.
+# Without \u escapes no lone surrogate can be spelled, which strict JSON parsers refuse; every character but
+# a few control characters has another spelling.
+_STYLE = {
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
+    "json_allowed_escapes": 'nrbtf\\"',
+    "lenient": False,
+    "coerce_one_of": False,
+}
+_STYLE_KEY = "x-guidance"
+_DEFINITIONS = ("$defs", "definitions")
+_ONE = ("items", "additionalProperties")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_MAPS = ("properties", "patternProperties", *_DEFINITIONS)
+
+_EXCLUSIVE = ("exclusiveMinimum", "exclusiveMaximum")
+_BOUNDS = (*_EXCLUSIVE, "minimum", "maximum")
+
+ANY_OBJECT: Schema = {"type": "object"}
+
+
+def styled(schema: Schema) -> str:
+    """Return `schema` as JSON text with our spacing rules in it, in place of any the caller put there."""
+    return json.dumps({**schema, _STYLE_KEY: _STYLE})
+
+
+def faulty_part(schema: Schema, checker: Checker) -> tuple[str, str] | None:
+    """Return the path and the fault of the innermost part of `schema` that cannot be enforced, if any.
+
+    The library names a keyword but not its place, so the parts are tried one by one.
+    """
+    for path, part in _walk(schema, ""):
+        if (reason := _unenforced(part, checker)) is not None:
+            return path, reason
+    reason = checker.complaint(styled(schema))
+    if not reason:
+        return None
+    definitions = {key: schema[key] for key in _DEFINITIONS if key in schema}
+    path, part = "", schema
+    while True:
+        for name, child in _children(part):
+            if checker.complaint(styled({**definitions, **child})) == reason:
+                path, part = f"{path}.{name}" if path else name, child
+                break
+        else:
+            return path, reason
+
+
+def _unenforced(schema: Schema, checker: Checker) -> str | None:
+    """Return what the library takes but does not hold answers to."""
+    least = schema.get("minProperties")
+    # Free keys may repeat in the text, and a repeated key counts once when it is parsed.
+    if isinstance(least, int) and least > len(schema.get("required") or ()) + 1:
+        return f"minProperties {least} needs that many distinct keys, and only those in 'required' are sure"
+    # llguidance 1.9 lets the bound itself through where both bounds lie between the same two integers.
+    for key in _EXCLUSIVE:
+        bound = schema.get(key)
+        if isinstance(bound, int | float) and not isinstance(bound, bool):
+            bounds = {key: schema[key] for key in _BOUNDS if key in schema}
+            if any(checker.accepts(styled({"type": "number", **bounds}), text) for text in _spellings(bound)):
+                return f"{key} {bound} would let {bound} itself pass"
+    return None
+
+
+def _spellings(bound: float) -> set[str]:
+    texts = {str(bound), str(float(bound))}
+    return texts | {str(int(bound))} if float(bound).is_integer() else texts
+
+
+def _walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
+    yield path, schema
+    for name, child in _children(schema):
+        yield from _walk(child, f"{path}.{name}" if path else name)
+
+
+def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Yield the schemas directly inside `schema`, each with its place."""
+    for key in _ONE:
+        if isinstance(child := schema.get(key), dict):
+            yield key, child
+    for key in _LISTS:
+        if isinstance(members := schema.get(key), list):
+            yield from (
+                (f"{key}[{at}]", child) for at, child in enumerate(members) if isinstance(child, dict)
+            )
+    for key in _MAPS:
+        if isinstance(members := schema.get(key), dict):
+            yield from (
+                (f"{key}.{name}", child) for name, child in members.items() if isinstance(child, dict)
+            )
