@@ -126,7 +126,8 @@ class ChatReply(_Reply):
 
 
 def _with_calls(finish_reason: str | None, reader: ToolCallReader) -> str | None:
-    return "tool_calls" if finish_reason == "stop" and reader.complete else finish_reason
+    # Also at the token limit: where another call might have followed, those that are there are whole.
+    return "tool_calls" if finish_reason in ("stop", "length") and reader.complete else finish_reason
 
 
 def _call(call: Call) -> Json:

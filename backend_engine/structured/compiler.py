@@ -41,9 +41,17 @@ class GrammarCompiler:
         self._vocabulary = vocabulary
         self._grammars: OrderedDict[str, asyncio.Task[CompiledGrammar]] = OrderedDict()
 
+    @property
+    def num_grammars(self) -> int:
+        """Grammars kept, those being compiled included."""
+        return len(self._grammars)
+
     async def compile(self, structure: Structure) -> CompiledGrammar:
         """Return the grammar of `structure`; raises UnsupportedSchema naming what cannot be enforced."""
-        grammar = structure.grammar()
+        try:
+            grammar = structure.grammar()
+        except RecursionError:
+            raise UnsupportedSchema("The schema is nested too deeply.", param=_ANSWER_PARAM) from None
         task = self._grammars.get(grammar)
         if task is None:
             task = asyncio.create_task(asyncio.to_thread(self._compile, structure, grammar))
@@ -66,10 +74,10 @@ class GrammarCompiler:
             self._check(function.parameters, function.param)
         matcher = LLMatcher(self._vocabulary.backend, grammar, log_level=0)
         if matcher.is_error():
-            raise UnsupportedSchema(_first_line(matcher.get_error()), param=_ANSWER_PARAM)
-        shortest = way_out(matcher, self._vocabulary, _LONGEST_WAY_OUT)
-        if matcher.is_error() or (shortest is None and not any(matcher.compute_bitmask())):
+            raise UnsupportedSchema(_reason(matcher.get_error()), param=_ANSWER_PARAM)
+        if not any(matcher.compute_bitmask()) or matcher.is_error():
             raise UnsupportedSchema("No finite text satisfies this schema.", param=_ANSWER_PARAM)
+        shortest = way_out(matcher, self._vocabulary, _LONGEST_WAY_OUT)
         horizon = 2 * (_LONGEST_WAY_OUT if shortest is None else len(shortest)) + _SLACK_TOKENS
         return CompiledGrammar(matcher, self._vocabulary, horizon)
 
@@ -88,7 +96,7 @@ class _Library:
         self._vocabulary = vocabulary
 
     def complaint(self, schema: str) -> str:
-        return _first_line(self._matcher(schema).get_error())
+        return _reason(self._matcher(schema).get_error())
 
     def accepts(self, schema: str, text: str) -> bool:
         matcher = self._matcher(schema)
@@ -96,8 +104,9 @@ class _Library:
         return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
 
     def _matcher(self, schema: str) -> LLMatcher:
-        return LLMatcher(self._vocabulary.backend, f"%llguidance {{}}\nstart: %json {schema}", log_level=0)
+        grammar = LLMatcher.grammar_from_json_schema(schema)
+        return LLMatcher(self._vocabulary.backend, grammar, log_level=0)
 
 
-def _first_line(message: str) -> str:
-    return " ".join(message.split("<state>")[0].split())
+def _reason(message: str) -> str:
+    return " ".join(message.split("<state>")[0].split(" while processing ")[0].split())

@@ -36,7 +36,8 @@ _STYLE_KEY = "x-guidance"
 _DEFINITIONS = ("$defs", "definitions")
 _ONE = ("items", "additionalProperties")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_MAPS = ("properties", "patternProperties", *_DEFINITIONS)
+# Definitions first: a fault behind a reference shows wherever it is referred to.
+_MAPS = (*_DEFINITIONS, "properties", "patternProperties")
 
 _EXCLUSIVE = ("exclusiveMinimum", "exclusiveMaximum")
 _BOUNDS = (*_EXCLUSIVE, "minimum", "maximum")
@@ -64,7 +65,10 @@ def faulty_part(schema: Schema, checker: Checker) -> tuple[str, str] | None:
     path, part = "", schema
     while True:
         for name, child in _children(part):
-            if checker.complaint(styled({**definitions, **child})) == reason:
+            # A part that is sound by itself is not at fault, whatever the definitions say.
+            if checker.complaint(styled(child)) and (
+                checker.complaint(styled({**definitions, **child})) == reason
+            ):
                 path, part = f"{path}.{name}" if path else name, child
                 break
         else:
@@ -100,6 +104,9 @@ def _walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 
 def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
     """Yield the schemas directly inside `schema`, each with its place."""
+    for key in _MAPS:
+        if isinstance(members := schema.get(key), dict):
+            yield from ((f"{key}.{name}", part) for name, part in members.items() if isinstance(part, dict))
     for key in _ONE:
         if isinstance(child := schema.get(key), dict):
             yield key, child
@@ -107,9 +114,4 @@ def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
         if isinstance(members := schema.get(key), list):
             yield from (
                 (f"{key}[{at}]", child) for at, child in enumerate(members) if isinstance(child, dict)
-            )
-    for key in _MAPS:
-        if isinstance(members := schema.get(key), dict):
-            yield from (
-                (f"{key}.{name}", child) for name, child in members.items() if isinstance(child, dict)
             )

@@ -21,12 +21,17 @@ def completion(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "prompt": "hi", **fields}).encode()
 
 
+def tool(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **fields}}
+
+
+def named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("response_format", {"type": "json_object"}),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
-        ("tool_choice", "required"),
         ("functions", [{"name": "f"}]),
         ("function_call", "auto"),
         ("modalities", ["text", "audio"]),
@@ -89,6 +94,21 @@ def test_an_unknown_field_is_named() -> None:
         (chat(n=129), "n"),
         (chat(stream_options={"include_usage": True}), "stream_options"),
         (chat(top_logprobs=3), "top_logprobs"),
+        (chat(response_format={"type": "yaml"}), "response_format.type"),
+        (chat(response_format={"type": "json_schema"}), "response_format"),
+        (
+            chat(response_format={"type": "json_schema", "json_schema": {"name": "a b"}}),
+            "response_format.json_schema.name",
+        ),
+        (chat(tools=[{"type": "custom"}]), "tools[0].type"),
+        (chat(tools=[{"type": "function"}]), "tools[0].function"),
+        (chat(tools=[tool("ok"), tool("not ok")]), "tools[1].function.name"),
+        (chat(tools=[tool("twice"), tool("twice")]), "tools"),
+        (chat(tools=[tool("f", parameters={"type": "array"})]), "tools[0].function.parameters"),
+        (chat(tool_choice="required"), "tool_choice"),
+        (chat(tools=[tool("f")], tool_choice="maybe"), "tool_choice"),
+        (chat(tools=[tool("f")], tool_choice=named("g")), "tool_choice.function.name"),
+        (chat(tools=[tool("f")], tool_choice={"type": "allowed_tools"}), "tool_choice.type"),
         (b'{"model": "m"}', None),
         (b"[]", None),
         (b"{", None),
@@ -123,8 +143,6 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     "message",
     [
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
-        {"role": "tool", "content": "x", "tool_call_id": "1"},
         {"role": "function", "content": "x", "name": "f"},
     ],
 )
