@@ -47,12 +47,10 @@ class Observer:
         timings = request.timings
         end = timings.finished or now
         prefilled = timings.first_token or 0.0
-        self._metrics.prompt_tokens.inc(request.num_prompt_tokens)
-        self._metrics.prefix_queries.inc(request.num_prompt_tokens)
-        self._metrics.prefix_hits.inc(request.num_cached)
-        self._metrics.preemptions.inc(request.num_preemptions)
         self._metrics.finished(
             request.finish_reason or "abort",
+            num_prompt_tokens=request.num_prompt_tokens,
+            num_generated_tokens=request.num_output_tokens,
             e2e_s=end - timings.arrived,
             queue_s=timings.scheduled - timings.arrived if timings.scheduled else None,
             ttft_s=prefilled - timings.arrived if prefilled else None,

@@ -75,6 +75,9 @@ class ServerProcess:
             running=lambda: engine.stats().num_running,
             waiting=lambda: engine.stats().num_waiting,
             kv_usage=lambda: engine.stats().num_blocks_used / engine.stats().num_blocks,
+            prefix_queries=lambda: engine.stats().prefix_queries,
+            prefix_hits=lambda: engine.stats().prefix_hits,
+            preemptions=lambda: engine.stats().num_preemptions,
             spans_dropped=telemetry.dropped,
         )
         generator = Generator(
@@ -121,7 +124,8 @@ class ServerProcess:
 
 def _warm_up(engine: Engine) -> None:
     """Run one short request, so that the first caller does not pay for the libraries' first-use set-up."""
-    params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True)
+    # Log-probabilities of the prompt bypass the prefix cache, so its counters begin at nothing.
+    params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True, prompt_logprobs=0)
     engine.add(Request("warm-up", [0] * 8, params, IncrementalDetokenizer(lambda token: b"")))
     while engine.has_work:
         engine.step()

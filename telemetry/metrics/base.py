@@ -34,6 +34,8 @@ TOKEN_BUCKETS = (
     2.5,
     5.0,
 )
+# vLLM's steps, 1-2-5, up to the longest windows served here.
+LENGTH_BUCKETS = tuple(step * 10**power for power in range(5) for step in (1, 2, 5))
 ITERATION_TOKEN_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 

@@ -10,6 +10,7 @@ from telemetry import names
 from telemetry.metrics.base import (
     ITERATION_TOKEN_BUCKETS,
     LATENCY_BUCKETS,
+    LENGTH_BUCKETS,
     TOKEN_BUCKETS,
     Children,
     CounterOf,
@@ -26,9 +27,16 @@ class EngineMetrics:
         running: Callable[[], float],
         waiting: Callable[[], float],
         kv_usage: Callable[[], float],
+        prefix_queries: Callable[[], int],
+        prefix_hits: Callable[[], int],
+        preemptions: Callable[[], int],
         spans_dropped: Callable[[], int] | None = None,
     ) -> None:
-        """`running` and `waiting` count requests; `kv_usage` is the used share of the KV pool, 0 to 1."""
+        """All of these read the engine: a scrape half way through an answer sees what has happened so far.
+
+        `running` and `waiting` count requests, `kv_usage` is the used share of the KV pool, 0 to 1;
+        `prefix_queries` and `prefix_hits` count tokens, `preemptions` sequences.
+        """
         self.registry = CollectorRegistry(auto_describe=False)
         for name, documentation, read in (
             (names.M_ENGINE_RUNNING, "Requests in the batch.", running),
@@ -40,19 +48,18 @@ class EngineMetrics:
             documentation = "Spans lost on their way to the collector."
             self.registry.register(CounterOf(names.M_ENGINE_SPANS_DROPPED, documentation, spans_dropped))
 
-        self.prefix_queries = self._counter(
-            names.M_ENGINE_PREFIX_QUERIES, "Prompt tokens looked up in the prefix cache."
-        )
-        self.prefix_hits = self._counter(
-            names.M_ENGINE_PREFIX_HITS, "Prompt tokens found in the prefix cache."
-        )
-        self.prompt_tokens = self._counter(
-            names.M_ENGINE_PROMPT_TOKENS, "Prompt tokens of admitted requests."
-        )
+        for name, documentation, count in (
+            (names.M_ENGINE_PREFIX_QUERIES, "Prompt tokens looked up in the prefix cache.", prefix_queries),
+            (names.M_ENGINE_PREFIX_HITS, "Prompt tokens found in the prefix cache.", prefix_hits),
+            (
+                names.M_ENGINE_PREEMPTIONS,
+                "Sequences put out of the batch for want of blocks.",
+                preemptions,
+            ),
+        ):
+            self.registry.register(CounterOf(name, documentation, count))
+        self._prompt_tokens = self._counter(names.M_ENGINE_PROMPT_TOKENS, "Prompt tokens of ended requests.")
         self.generation_tokens = self._counter(names.M_ENGINE_GENERATION_TOKENS, "Tokens generated.")
-        self.preemptions = self._counter(
-            names.M_ENGINE_PREEMPTIONS, "Sequences thrown out of the batch for want of blocks."
-        )
         self._success = Children(
             Counter(names.M_ENGINE_SUCCESS, "Requests ended.", ("finished_reason",), registry=self.registry)
         )
@@ -71,11 +78,22 @@ class EngineMetrics:
             names.M_ENGINE_PREFILL_TIME, "Time from joining the batch to the first token."
         )
         self._decode = self._histogram(names.M_ENGINE_DECODE_TIME, "Time from the first token to the last.")
+        self._prompt_lengths = self._histogram(
+            names.M_ENGINE_REQUEST_PROMPT_TOKENS, "Prompt tokens of a request.", LENGTH_BUCKETS
+        )
+        self._generation_lengths = self._histogram(
+            names.M_ENGINE_REQUEST_GENERATION_TOKENS, "Tokens generated for a request.", LENGTH_BUCKETS
+        )
+        self._drafts = self._counter(names.M_ENGINE_DRAFTS, "Drafts verified.")
+        self._draft_tokens = self._counter(names.M_ENGINE_DRAFT_TOKENS, "Tokens drafted.")
+        self._accepted_tokens = self._counter(names.M_ENGINE_ACCEPTED_TOKENS, "Drafted tokens accepted.")
 
     def finished(
         self,
         reason: str,
         *,
+        num_prompt_tokens: int,
+        num_generated_tokens: int,
         e2e_s: float,
         queue_s: float | None = None,
         ttft_s: float | None = None,
@@ -88,6 +106,9 @@ class EngineMetrics:
         """
         self._success.of(reason).inc()
         self._e2e.observe(e2e_s)
+        self._prompt_tokens.inc(num_prompt_tokens)
+        self._prompt_lengths.observe(num_prompt_tokens)
+        self._generation_lengths.observe(num_generated_tokens)
         for histogram, value in (
             (self._queue, queue_s),
             (self._ttft, ttft_s),
@@ -96,6 +117,12 @@ class EngineMetrics:
         ):
             if value is not None:
                 histogram.observe(value)
+
+    def drafted(self, num_tokens: int, num_accepted: int) -> None:
+        """Count one verified draft; mean acceptance length is 1 + accepted tokens / drafts, as in vLLM."""
+        self._drafts.inc()
+        self._draft_tokens.inc(num_tokens)
+        self._accepted_tokens.inc(num_accepted)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return body and content type of a scrape; `accept` is the request's Accept header."""

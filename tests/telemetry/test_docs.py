@@ -27,7 +27,13 @@ def exposed(registry: CollectorRegistry) -> set[str]:
         (GatewayMetrics(spans_dropped=lambda: 0).registry, ""),
         (
             EngineMetrics(
-                running=lambda: 0, waiting=lambda: 0, kv_usage=lambda: 0, spans_dropped=lambda: 0
+                running=lambda: 0,
+                waiting=lambda: 0,
+                kv_usage=lambda: 0,
+                prefix_queries=lambda: 0,
+                prefix_hits=lambda: 0,
+                preemptions=lambda: 0,
+                spans_dropped=lambda: 0,
             ).registry,
             "forebay_engine_",
         ),

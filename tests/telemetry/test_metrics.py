@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,11 +25,14 @@ def value(metrics: GatewayMetrics | EngineMetrics, name: str, **labels: str) -> 
     return samples(metrics.render()[0])[name, frozenset(labels.items())]
 
 
-def engine_metrics(**state: float) -> EngineMetrics:
+def engine_metrics(state: Mapping[str, float] = MappingProxyType({})) -> EngineMetrics:
     return EngineMetrics(
         running=lambda: state.get("running", 0),
         waiting=lambda: state.get("waiting", 0),
         kv_usage=lambda: state.get("kv_usage", 0),
+        prefix_queries=lambda: int(state.get("prefix_queries", 0)),
+        prefix_hits=lambda: int(state.get("prefix_hits", 0)),
+        preemptions=lambda: int(state.get("preemptions", 0)),
     )
 
 
@@ -80,11 +86,12 @@ def test_lost_spans_are_read_when_scraped() -> None:
 
 
 def test_the_engines_gauges_are_read_when_scraped() -> None:
-    state = {"running": 2.0, "waiting": 1.0, "kv_usage": 0.25}
-    metrics = EngineMetrics(
-        running=lambda: state["running"], waiting=lambda: state["waiting"], kv_usage=lambda: state["kv_usage"]
-    )
-    state["running"] = 3
+    state = {"running": 2.0, "waiting": 1.0, "kv_usage": 0.25, "prefix_queries": 9, "prefix_hits": 4}
+    metrics = engine_metrics(state)
+    state |= {"running": 3, "preemptions": 2}
+    assert value(metrics, "forebay_engine_prefix_cache_queries_total") == 9
+    assert value(metrics, "forebay_engine_prefix_cache_hits_total") == 4
+    assert value(metrics, "forebay_engine_num_preemptions_total") == 2
     assert value(metrics, "forebay_engine_num_requests_running") == 3
     assert value(metrics, "forebay_engine_num_requests_waiting") == 1
     assert value(metrics, "forebay_engine_kv_cache_usage_perc") == 0.25
@@ -92,8 +99,13 @@ def test_the_engines_gauges_are_read_when_scraped() -> None:
 
 def test_a_finished_request_fills_only_the_phases_it_reached() -> None:
     metrics = engine_metrics()
-    metrics.finished("stop", e2e_s=1.0, queue_s=0.1, ttft_s=0.3, prefill_s=0.2, decode_s=0.7)
-    metrics.finished("abort", e2e_s=0.2, queue_s=0.2)
+    sizes = {"num_prompt_tokens": 30, "num_generated_tokens": 4}
+    metrics.finished("stop", **sizes, e2e_s=1.0, queue_s=0.1, ttft_s=0.3, prefill_s=0.2, decode_s=0.7)
+    metrics.finished("abort", **sizes, e2e_s=0.2, queue_s=0.2)
+    assert value(metrics, "forebay_engine_prompt_tokens_total") == 60
+    assert value(metrics, "forebay_engine_request_prompt_tokens_sum") == 60
+    assert value(metrics, "forebay_engine_request_generation_tokens_sum") == 8
+    assert value(metrics, "forebay_engine_request_generation_tokens_count") == 2
     assert value(metrics, "forebay_engine_request_success_total", finished_reason="stop") == 1
     assert value(metrics, "forebay_engine_request_success_total", finished_reason="abort") == 1
     assert value(metrics, "forebay_engine_e2e_request_latency_seconds_count") == 2
@@ -102,9 +114,19 @@ def test_a_finished_request_fills_only_the_phases_it_reached() -> None:
         assert value(metrics, f"forebay_engine_{phase}_seconds_count") == 1
 
 
+def test_the_acceptance_length_follows_from_the_counters() -> None:
+    metrics = engine_metrics()
+    for accepted in (4, 0, 2):
+        metrics.drafted(4, accepted)
+    drafts = value(metrics, "forebay_engine_spec_decode_num_drafts_total")
+    assert drafts == 3
+    assert value(metrics, "forebay_engine_spec_decode_num_draft_tokens_total") == 12
+    assert 1 + value(metrics, "forebay_engine_spec_decode_num_accepted_tokens_total") / drafts == 3
+
+
 def test_engine_names_are_vllms_after_the_prefix() -> None:
     metrics = engine_metrics()
-    metrics.finished("stop", e2e_s=1.0)
+    metrics.finished("stop", num_prompt_tokens=1, num_generated_tokens=1, e2e_s=1.0)
     exposed = {family.name for family in text_string_to_metric_families(metrics.render()[0].decode())}
     vllm = {
         "num_requests_running",
@@ -123,6 +145,11 @@ def test_engine_names_are_vllms_after_the_prefix() -> None:
         "request_prefill_time_seconds",
         "request_decode_time_seconds",
         "iteration_tokens_total",
+        "request_prompt_tokens",
+        "request_generation_tokens",
+        "spec_decode_num_drafts",
+        "spec_decode_num_draft_tokens",
+        "spec_decode_num_accepted_tokens",
     }
     assert {name.removeprefix("forebay_engine_") for name in exposed if not name.endswith("_created")} == vllm
 

@@ -159,7 +159,6 @@ async def test_a_named_function_is_called_once(client: openai.AsyncOpenAI) -> No
 
 
 async def test_auto_may_answer_in_text_and_none_must(client: openai.AsyncOpenAI) -> None:
-    """A model of this size seldom calls of its own accord; that it can is shown by a bias."""
     for choice in ("auto", "none"):
         answer = await client.chat.completions.create(
             **{**SETTINGS, "max_tokens": 10}, messages=ASK, tools=[WEATHER], tool_choice=choice
@@ -168,35 +167,23 @@ async def test_auto_may_answer_in_text_and_none_must(client: openai.AsyncOpenAI)
         assert not answer.choices[0].message.tool_calls
 
 
-async def test_auto_calls_once_the_tag_is_written(client: openai.AsyncOpenAI) -> None:
-    shown = {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [
-            {
-                "id": "call_1",
-                "type": "function",
-                "function": {"name": "get_weather", "arguments": '{"city": "Oslo", "unit": "celsius"}'},
-            }
-        ],
-    }
+async def test_calls_and_their_results_are_understood_in_the_history(client: openai.AsyncOpenAI) -> None:
+    call = {"name": "get_weather", "arguments": '{"city": "Rome", "unit": "celsius"}'}
     history: list[Any] = [
-        {"role": "user", "content": "What is the weather in Oslo?"},
-        shown,
-        {"role": "tool", "tool_call_id": "call_1", "content": "4 degrees, rain"},
-        {"role": "assistant", "content": "It rains at 4 degrees."},
-        {"role": "user", "content": "What is the weather in Lima?"},
-        {**shown, "tool_calls": [{**shown["tool_calls"][0], "id": "call_2"}]},  # type: ignore[index, dict-item]
-        {"role": "tool", "tool_call_id": "call_2", "content": "22 degrees, clouds"},
-        {"role": "assistant", "content": "It is cloudy at 22 degrees."},
-        {"role": "user", "content": "What is the weather in Rome?"},
+        *ASK,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_1", "type": "function", "function": call}],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "31 degrees"},
     ]
-    answer = await client.chat.completions.create(**SETTINGS, messages=history, tools=[WEATHER, TIME])
-    choice = answer.choices[0]
-    assert choice.finish_reason == "tool_calls"
-    assert choice.message.tool_calls
-    assert choice.message.tool_calls[0].type == "function"
-    check_arguments(WEATHER, choice.message.tool_calls[0].function.arguments)
+    sizes = []
+    for messages in (history[:1], history):
+        answer = await client.chat.completions.create(**SETTINGS, messages=messages, tools=[WEATHER])
+        assert answer.usage is not None
+        sizes.append(answer.usage.prompt_tokens)
+    assert sizes[1] > sizes[0] + 40, "the call and its result stand in the prompt"
 
 
 @pytest.mark.parametrize(
