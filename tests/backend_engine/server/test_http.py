@@ -258,10 +258,10 @@ async def test_a_client_that_leaves_frees_its_blocks(http: aiohttp.ClientSession
         ),
         (
             "/v1/chat/completions",
-            {"model": "smollm2", "messages": MESSAGES, "tools": [{"type": "function"}]},
+            {"model": "smollm2", "messages": MESSAGES, "functions": [{"name": "f"}]},
             400,
             "unsupported_parameter",
-            "tools",
+            "functions",
         ),
         (
             "/v1/chat/completions",

@@ -201,11 +201,10 @@ def test_aborted_neighbours_do_no_harm(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_model_satisfies_200_schemas(
-    loaded: LoadedModel, grammars: GrammarCompiler, smollm2_path: Path, temperature: float
+    loaded: LoadedModel, grammars: GrammarCompiler, smollm2_path: Path
 ) -> None:
-    """Truncation would be a failure: every answer must be complete within 256 tokens."""
+    """Truncation would be a failure: every answer is complete within 192 tokens. Every other one is greedy."""
     engine = make_engine(loaded, smollm2_path)
     schemas = [random_schema(seed) for seed in range(200)]
 
@@ -218,8 +217,8 @@ def test_the_model_satisfies_200_schemas(
             grammar,
             sample=at,
             prompt="Invent example data as JSON.",
-            temperature=temperature,
-            max_tokens=256,
+            temperature=at % 2,
+            max_tokens=192,
         )
         for at, grammar in enumerate(asyncio.run(compile_all()))
     ]
