@@ -204,7 +204,7 @@ def test_aborted_neighbours_do_no_harm(
 def test_the_model_satisfies_200_schemas(
     loaded: LoadedModel, grammars: GrammarCompiler, smollm2_path: Path
 ) -> None:
-    """Truncation would be a failure: every answer is complete within 192 tokens. Every other one is greedy."""
+    """Truncation would be a failure: answers are complete within 192 tokens. Every other one is greedy."""
     engine = make_engine(loaded, smollm2_path)
     schemas = [random_schema(seed) for seed in range(200)]
 
