@@ -31,7 +31,7 @@ class Sampler:
         for row in adjusted:
             adjust(logits[row], requests[row], self._end_ids)
         if guided:
-            forbid(logits, guided, [requests[row] for row in guided])
+            forbid(logits, requests)
         chosen = logits.argmax(dim=-1)
         random = [row for row, request in enumerate(requests) if not request.params.greedy]
         if random:
