@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,23 +40,23 @@ class LoadedModel:
         """Tokens that end an answer, from the checkpoint's config and its tokenizer."""
         return self.tokenizer.eos_ids | self.config.eos_token_ids
 
-    def max_context(self, options: EngineOptions) -> int:
-        """Return the context length to serve; raises ModelError if `options` want more than the model's."""
-        wanted = options.max_context or self.config.max_context
-        if wanted > self.config.max_context:
-            raise ModelError(
-                f"max_context {wanted} is beyond the model's window of {self.config.max_context}"
-            )
-        return wanted
 
-
-def load_model(path: str, quantization: Literal["int8", "none"], *, threads: int = 0) -> LoadedModel:
+def load_model(
+    path: str,
+    quantization: Literal["int8", "none"],
+    *,
+    threads: int = 0,
+    max_context: int | None = None,
+    yarn_factor: float | None = None,
+) -> LoadedModel:
     """Load the model at `path` for `threads` threads (0: one per core).
 
-    Raises CheckpointError or UnsupportedModel naming what is wrong with its files.
+    `max_context` and `yarn_factor` set the window that is served (see `ModelConfig.served`). Raises
+    CheckpointError or UnsupportedModel naming what is wrong with its files, ModelError for the window.
     """
     torch.set_num_threads(threads or os.cpu_count() or 1)
     checkpoint = load_checkpoint(Path(path))
+    checkpoint = replace(checkpoint, config=checkpoint.config.served(max_context, yarn_factor))
     return LoadedModel(
         model=build_model(checkpoint, quantization=quantization),
         config=checkpoint.config,

@@ -47,6 +47,8 @@ class EngineOptions:
     """Requests that may wait; one more is refused with 429."""
     max_context: int | None = None
     """Longest prompt + completion in tokens (default: the model's own window)."""
+    yarn_factor: float | None = None
+    """Stretch the model's window so many times with YaRN (default: the window it was made for)."""
     threads: int = 0
     """Threads for the model; 0 means one per core."""
     prefix_cache: bool = True

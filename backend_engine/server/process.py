@@ -59,9 +59,14 @@ class ServerProcess:
 
         # In a thread, so that a signal is heard while the model loads.
         loaded = await asyncio.to_thread(
-            load_model, options.model, options.quantization, threads=options.threads
+            load_model,
+            options.model,
+            options.quantization,
+            threads=options.threads,
+            max_context=options.max_context,
+            yarn_factor=options.yarn_factor,
         )
-        max_context = loaded.max_context(options)
+        max_context = loaded.config.max_context
         core = build_engine(loaded, options, on_step=count_step)
         await asyncio.to_thread(_warm_up, core)
         engine = AsyncEngine(core, on_death=on_death)
