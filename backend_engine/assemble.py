@@ -80,6 +80,7 @@ def build_engine(
         max_sequences=options.max_sequences,
         max_waiting=options.max_waiting,
         prefix_cache=options.prefix_cache,
+        max_decode_stretch=options.max_decode_stretch,
     )
     runner = Runner(loaded.model, TorchKVPages(loaded.config, num_blocks, options.block_size))
     return Engine(runner, scheduler, loaded.end_ids, on_step=on_step)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from backend_engine.engine import Engine, EngineStats, TokenOutput
-from backend_engine.errors import EngineError, EngineStopped
+from backend_engine.errors import DeadlineExceeded, EngineError, EngineStopped
 from backend_engine.request import Request
 
 _log = structlog.get_logger("engine")
@@ -73,7 +73,7 @@ class AsyncEngine:
     async def generate(self, requests: Sequence[Request]) -> AsyncGenerator[TokenOutput]:
         """Run `requests` and yield their tokens as they come; leaving early, however, aborts them.
 
-        Raises what `Engine.add` raises for any of them, or EngineStopped.
+        Raises what `Engine.add` raises for any of them, DeadlineExceeded or EngineStopped.
         """
         if self._stopped is not None:
             raise self._stopped
@@ -99,6 +99,8 @@ class AsyncEngine:
     def _run(self) -> None:
         try:
             while self._read_inbox():
+                for request in self._engine.expire():
+                    self._to_loop(self._refuse, request, _deadline_exceeded(request))
                 outputs = self._engine.step()
                 if outputs:
                     self._to_loop(self._deliver, outputs)
@@ -148,3 +150,8 @@ class AsyncEngine:
         self._stopped = error
         for stream in set(self._streams.values()):
             stream.put_nowait(error)
+
+
+def _deadline_exceeded(request: Request) -> DeadlineExceeded:
+    done = f"{request.num_output_tokens} of at most {request.params.max_tokens} tokens"
+    return DeadlineExceeded(f"The request's deadline passed after {done}.")

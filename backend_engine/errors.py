@@ -9,6 +9,7 @@ EngineError
 │   └── ContextLengthExceeded  prompt + max_tokens does not fit the model or the KV pool
 ├── ModelNotFound              HTTP 404
 ├── EngineOverloaded           the queue is full: HTTP 429
+├── DeadlineExceeded           the caller's deadline passed before the answer was complete: HTTP 504
 └── EngineStopped              shutting down or its loop died: HTTP 503
 """
 
@@ -63,7 +64,15 @@ class ModelNotFound(EngineError):
 
 
 class EngineOverloaded(EngineError):
-    """The waiting queue is full."""
+    """The waiting queue is full; `retry_after_s` is when it should have room, if that could be measured."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(EngineError):
+    """A request was ended because its deadline passed."""
 
 
 class EngineStopped(EngineError):

@@ -12,10 +12,11 @@ from backend_engine.kv.hashing import chain_root
 from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.sampling.params import SamplingParams
 
-FinishReason = Literal["stop", "length", "abort"]
+FinishReason = Literal["stop", "length", "abort", "deadline"]
 
 
 class Status(Enum):
+    NEW = "new"
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
@@ -46,11 +47,17 @@ class Request:
     params: SamplingParams
     detokenizer: IncrementalDetokenizer
     salt: str = ""
+    priority: int = 0
+    """Lower goes first, as in vLLM."""
+    deadline: float | None = None
+    """Reading of `time.monotonic()` after which the answer is of no use to the caller."""
     sample_index: int = 0
     """Which of the `n` samples of one API request this is; sets its random stream apart."""
     seed: int = 0
+    serial: int = 0
+    """Place among equal requests, given by the scheduler."""
     num_prompt_tokens: int = 0
-    status: Status = Status.WAITING
+    status: Status = Status.NEW
     finish_reason: FinishReason | None = None
     num_computed: int = 0
     num_cached: int = 0

@@ -86,7 +86,7 @@ class RopeScaling:
     def frequencies(
         self, head_dim: int, theta: float, max_position_embeddings: int, served: int
     ) -> Frequencies:
-        """Return the frequencies of a model with base `theta` that is served with `served` tokens of context."""
+        """Return the frequencies of a model of base `theta` that is served with a window of `served`."""
         plain = plain_frequencies(head_dim, theta)
         trained = self.trained_context or max_position_embeddings
         if self.kind == "linear":
@@ -107,7 +107,7 @@ class RopeScaling:
         return Frequencies(plain / torch.tensor(self.factors, dtype=torch.float32))
 
     def _yarn_kept(self, head_dim: int, theta: float, trained: int) -> torch.Tensor:
-        """Return the share of each frequency that stays: all of it where waves turn often in the trained window."""
+        """Return the share of each frequency that stays: all, where a wave turns often in the old window."""
 
         def dimension(turns: float) -> float:
             """The pair of dimensions whose wave turns so often in the trained window."""

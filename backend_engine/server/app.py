@@ -11,8 +11,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from backend_engine.errors import EngineError, EngineStopped, UnsupportedParameter
-from backend_engine.protocol import SALT_HEADER, UNBUILT_HEADERS, parse_chat, parse_completion
+from backend_engine.errors import EngineError, EngineStopped
+from backend_engine.protocol import parse_chat, parse_completion
+from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.errors import describe, error_response
 from backend_engine.server.generation import Generation, Generator
@@ -24,7 +25,6 @@ from telemetry.metrics import EngineMetrics
 from telemetry.spans import Kind, Span, Tracer
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-MAX_SALT_CHARS = 256
 _log = structlog.get_logger("engine.server")
 _encode = msgspec.json.Encoder().encode
 
@@ -71,18 +71,18 @@ class EngineServer:
             return error_response(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        async def prepare(raw: bytes, salt: str) -> tuple[Generation, ReplyKind, bool, bool]:
+        async def prepare(raw: bytes, caller: Caller) -> tuple[Generation, ReplyKind, bool, bool]:
             body = parse_chat(raw, self._model_name)
-            generation = await self._generator.chat(body, salt)
+            generation = await self._generator.chat(body, caller)
             reply = ChatReply(body, self._generator.tokenizer)
             return generation, reply, bool(body.stream), body.include_usage
 
         return await self._answer(request, prepare)
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
-        async def prepare(raw: bytes, salt: str) -> tuple[Generation, ReplyKind, bool, bool]:
+        async def prepare(raw: bytes, caller: Caller) -> tuple[Generation, ReplyKind, bool, bool]:
             body = parse_completion(raw, self._model_name)
-            generation = await self._generator.completion(body, salt)
+            generation = await self._generator.completion(body, caller)
             reply = CompletionReply(body, self._generator.tokenizer)
             return generation, reply, bool(body.stream), body.include_usage
 
@@ -91,19 +91,19 @@ class EngineServer:
     async def _answer(
         self,
         request: web.Request,
-        prepare: Callable[[bytes, str], Awaitable[tuple[Generation, ReplyKind, bool, bool]]],
+        prepare: Callable[[bytes, Caller], Awaitable[tuple[Generation, ReplyKind, bool, bool]]],
     ) -> web.StreamResponse:
         """Run one generation from body to last byte, inside its server span."""
-        caller = parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
-        span = self._tracer.start(names.http_span("POST", request.path), kind=Kind.SERVER, parent=caller)
+        remote = parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
+        span = self._tracer.start(names.http_span("POST", request.path), kind=Kind.SERVER, parent=remote)
         # Both routes are plain paths, so a path that got here is its own template.
         span.update({names.HTTP_REQUEST_METHOD: "POST", names.HTTP_ROUTE: request.path})
         observer = Observer(self._metrics, self._tracer, span)
         try:
-            salt = _salt(request)
+            caller = Caller.of(request.headers)
             if self.draining:
                 raise EngineStopped("the engine is shutting down")
-            generation, reply, stream, include_usage = await prepare(await request.read(), salt)
+            generation, reply, stream, include_usage = await prepare(await request.read(), caller)
             observer.begin(generation.requests)
             async with aclosing(self._generator.run(generation, observer)) as deltas:
                 if stream:
@@ -204,13 +204,3 @@ async def _stream(
 
 def _event(body: dict[str, object]) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
-
-
-def _salt(request: web.Request) -> str:
-    for header in UNBUILT_HEADERS:
-        if header in request.headers:
-            raise UnsupportedParameter(header, f"The header '{header}' is not supported yet.")
-    salt = request.headers.get(SALT_HEADER, "")
-    if len(salt) > MAX_SALT_CHARS:
-        raise UnsupportedParameter(SALT_HEADER, f"'{SALT_HEADER}' has at most {MAX_SALT_CHARS} characters.")
-    return salt

@@ -84,6 +84,7 @@ class ServerProcess:
             max_context=max_context,
             capacity_tokens=core.scheduler.capacity_tokens,
             vocab_size=loaded.config.vocab_size,
+            max_output_tokens=options.max_output_tokens,
         )
         server = EngineServer(generator, name, metrics, telemetry.tracer)
         runner = web.AppRunner(

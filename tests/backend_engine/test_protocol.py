@@ -35,7 +35,6 @@ def completion(**fields: Any) -> bytes:
         ("reasoning_effort", "high"),
         ("web_search_options", {"a": 1}),
         ("best_of", 3),
-        ("priority", 1),
         ("store", True),
     ],
 )
@@ -62,7 +61,7 @@ def test_what_completions_do_not_support_is_refused_by_name(field: str, value: o
         {"modalities": ["text"]},
         {"best_of": 1},
         {"store": False},
-        {"priority": 0},
+        {"priority": -5},
         {"user": "u", "metadata": {"k": "v"}, "service_tier": "auto"},
         {"temperature": None, "stop": None, "stream_options": None},
     ],
