@@ -47,7 +47,7 @@ def filler(tokenizer: Tokenizer, tokens: int, chance: random.Random) -> list[int
 
 @torch.inference_mode()
 def recall(model: LlamaModel, tokenizer: Tokenizer, distance: int, seed: int) -> float:
-    """Return the mean log-probability of a code's tokens, told `distance` positions before it is asked for."""
+    """Return the mean log-probability of a code that was told `distance` positions before the question."""
     chance = random.Random(seed)
     code = chance.randrange(10_000, 100_000)
     fact, question, answer = (
