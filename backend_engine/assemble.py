@@ -14,7 +14,13 @@ from backend_engine.attention.torch_cpu import TorchKVPages, kv_bytes_per_token
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.engine import Engine
 from backend_engine.errors import ModelError
+from backend_engine.kv.block_bytes import BlockBytes
 from backend_engine.kv.block_pool import BlockPool
+from backend_engine.kv.disk_tier import DiskTier
+from backend_engine.kv.events import KvEventLog
+from backend_engine.kv.fingerprint import kv_fingerprint
+from backend_engine.kv.offload import Offload
+from backend_engine.kv.tiers import RamTier
 from backend_engine.launcher import EngineOptions
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.model_config import ModelConfig
@@ -74,13 +80,37 @@ def build_engine(
     if num_blocks < 1:
         need = -(-block_bytes // MIB)
         raise ModelError(f"kv_memory_mb {options.kv_memory_mb} holds no KV block; one needs {need} MiB")
+    pages = TorchKVPages(loaded.config, num_blocks, options.block_size)
+    kv_events = KvEventLog()
+    offload = build_offload(loaded, options, BlockBytes(pages.tensors, num_blocks))
+    listeners = (kv_events,) if offload is None else (kv_events, offload)
     scheduler = Scheduler(
-        BlockPool(num_blocks, options.block_size),
+        BlockPool(num_blocks, options.block_size, listeners),
         max_batch_tokens=options.max_batch_tokens,
         max_sequences=options.max_sequences,
         max_waiting=options.max_waiting,
         prefix_cache=options.prefix_cache,
+        offload=offload,
         max_decode_stretch=options.max_decode_stretch,
     )
-    runner = Runner(loaded.model, TorchKVPages(loaded.config, num_blocks, options.block_size))
-    return Engine(runner, scheduler, loaded.end_ids, on_step=on_step)
+    runner = Runner(loaded.model, pages)
+    return Engine(runner, scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
+
+
+def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes) -> Offload | None:
+    """Return the second tier that `options` ask for, if any; raises ModelError if it cannot be had."""
+    if not options.prefix_cache_ram_mb and options.prefix_cache_disk is None:
+        return None
+    if not options.prefix_cache:
+        raise ModelError("a second tier (prefix_cache_ram_mb, prefix_cache_disk) needs prefix_cache")
+    disk = None
+    if options.prefix_cache_disk is not None:
+        fingerprint = kv_fingerprint(Path(options.model), loaded.config, options.quantization, pages.layout)
+        try:
+            disk = DiskTier(Path(options.prefix_cache_disk), options.prefix_cache_disk_mb * MIB, fingerprint)
+        except OSError as error:
+            raise ModelError(f"prefix_cache_disk {options.prefix_cache_disk}: {error.strerror}") from error
+    ram = None
+    if options.prefix_cache_ram_mb:
+        ram = RamTier(options.prefix_cache_ram_mb * MIB, None if disk is None else disk.put)
+    return Offload(pages, ram, disk)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from backend_engine.kv.events import KvEvent, KvEventLog
 from backend_engine.request import FinishReason, Request, Status
 from backend_engine.runner import Runner, wanted_rows
 from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
@@ -52,9 +53,12 @@ class Engine:
         scheduler: Scheduler,
         end_ids: Iterable[int],
         *,
+        kv_events: KvEventLog,
         on_step: Callable[[int], None] | None = None,
     ) -> None:
+        """`kv_events` listens to the scheduler's pool."""
         self.scheduler = scheduler
+        self.kv_events = kv_events
         self._runner = runner
         self._end_ids = frozenset(end_ids)
         self._sampler = Sampler(self._end_ids)
@@ -91,6 +95,14 @@ class Engine:
         outputs = self._compute(step, started)
         self.scheduler.step_time.observe(load, time.monotonic() - started)
         return outputs
+
+    def watch_kv(self, deliver: Callable[[Sequence[KvEvent]], None]) -> None:
+        """Let `deliver` know which prefixes are held, now and from now on."""
+        self.kv_events.add_reader(deliver, [name for _, name in self.scheduler.pool.published()])
+
+    def close(self) -> None:
+        """Save what the next run can use. Nothing may be called after this."""
+        self.scheduler.close()
 
     def stats(self) -> EngineStats:
         scheduler = self.scheduler

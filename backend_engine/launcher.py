@@ -57,6 +57,12 @@ class EngineOptions:
     """Threads for the model; 0 means one per core."""
     prefix_cache: bool = True
     """Reuse the KV blocks of prompts that begin alike."""
+    prefix_cache_ram_mb: int = 0
+    """Memory for blocks that the KV cache has no more room for, in MiB."""
+    prefix_cache_disk: str | None = None
+    """Directory for such blocks, which then outlive the engine."""
+    prefix_cache_disk_mb: int = 2048
+    """Largest size of that directory, in MiB."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None

@@ -25,6 +25,7 @@ from backend_engine.admission_rate import AdmissionRate
 from backend_engine.errors import ContextLengthExceeded, EngineError, EngineOverloaded
 from backend_engine.kv.block_pool import BlockPool
 from backend_engine.kv.hashing import extend_chain
+from backend_engine.kv.offload import Offload
 from backend_engine.request import FinishReason, Request, Status
 from backend_engine.step_time import Load, StepTime
 
@@ -67,6 +68,7 @@ class Scheduler:
         max_sequences: int,
         max_waiting: int,
         prefix_cache: bool = True,
+        offload: Offload | None = None,
         max_decode_stretch: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +84,7 @@ class Scheduler:
         self.max_sequences = max_sequences
         self.max_waiting = max_waiting
         self.prefix_cache = prefix_cache
+        self._offload = offload
         self.waiting: list[Request] = []
         """In the order of `_rank`."""
         self.running: list[Request] = []
@@ -173,6 +176,11 @@ class Scheduler:
         request.status = Status.FINISHED
         request.finish_reason = reason
 
+    def close(self) -> None:
+        """Save cached blocks for the next run, if there is where."""
+        if self._offload is not None:
+            self._offload.close(self.pool.published())
+
     def check(self) -> None:
         """Verify the pool, and that an idle scheduler holds no block."""
         self.pool.check()
@@ -188,13 +196,18 @@ class Scheduler:
         fresh = self.pool.blocks_for(request.num_tokens) - len(cached)
         if fresh + self.pool.num_revived(cached) > self.pool.num_free:
             return False
+        # Before blocks are taken: what they held goes to the second tier, and may push these out of it.
+        fetched = self._fetch(request, len(cached))
         self.pool.hold(cached)
         request.block_table = cached + self.pool.allocate(fresh)
-        request.num_computed = len(cached) * self.pool.block_size
-        request.num_published = len(cached)
+        found = len(cached) + len(fetched)
+        for index, data in enumerate(fetched, start=len(cached)):
+            self._restore(request, index, data)
+        request.num_computed = found * self.pool.block_size
+        request.num_published = found
         request.status = Status.RUNNING
         if self.prefix_cache:
-            for name in request.block_names[len(cached) :]:
+            for name in request.block_names[found:]:
                 self._in_flight.setdefault(name, request)
         if not request.num_preemptions:
             self._admission_rate.admitted(self._clock())
@@ -216,12 +229,26 @@ class Scheduler:
         extend_chain(request.block_names, request.chain_root, request.token_ids, self.pool.block_size)
         if not self._may_use_cache(request):
             return []
-        # The last token is always recomputed: its logits are what the next token is drawn from.
-        names = request.block_names[: (request.num_tokens - 1) // self.pool.block_size]
+        names = self._reusable(request)
         cached = self.pool.match(names)
         if len(cached) < len(names) and names[len(cached)] in self._in_flight:
             return None
         return cached
+
+    def _reusable(self, request: Request) -> list[bytes]:
+        # The last token is always recomputed: its logits are what the next token is drawn from.
+        return request.block_names[: (request.num_tokens - 1) // self.pool.block_size]
+
+    def _fetch(self, request: Request, num_cached: int) -> list[bytes]:
+        """Return the KV of the blocks after `num_cached` that the second tier has."""
+        if self._offload is None or not self._may_use_cache(request):
+            return []
+        return self._offload.fetch(self._reusable(request)[num_cached:])
+
+    def _restore(self, request: Request, index: int, data: bytes) -> None:
+        assert self._offload is not None
+        self._offload.restore(request.block_table[index], data)
+        self.pool.publish(request.block_table[index], request.block_names[index])
 
     def _grow(self, request: Request) -> None:
         """Make room for the request's tokens, preempting the last of all, if need be this one."""

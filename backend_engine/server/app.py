@@ -17,6 +17,8 @@ from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.errors import describe, error_response
 from backend_engine.server.generation import Generation, Generator
+from backend_engine.server.kv_events import PATH as KV_EVENTS_PATH
+from backend_engine.server.kv_events import KvEvents
 from backend_engine.server.observe import Observer, server_timing
 from backend_engine.server.reply_kinds import ChatReply, CompletionReply, ReplyKind
 from telemetry import names
@@ -32,8 +34,16 @@ _encode = msgspec.json.Encoder().encode
 class EngineServer:
     """Serves one model; `ready` turns false when the server begins to drain."""
 
-    def __init__(self, generator: Generator, model_name: str, metrics: EngineMetrics, tracer: Tracer) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        kv_events: KvEvents,
+        model_name: str,
+        metrics: EngineMetrics,
+        tracer: Tracer,
+    ) -> None:
         self._generator = generator
+        self._kv_events = kv_events
         self._model_name = model_name
         self._metrics = metrics
         self._tracer = tracer
@@ -43,6 +53,7 @@ class EngineServer:
     def app(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._as_openai_errors])
+        app.on_shutdown.append(self._kv_events.close)
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
@@ -52,6 +63,7 @@ class EngineServer:
                 web.get("/health", self._health),
                 web.get("/health/ready", self._ready),
                 web.get("/metrics", self._metrics_page),
+                web.get(KV_EVENTS_PATH, self._kv_events.handle),
             ]
         )
         return app

@@ -19,6 +19,7 @@ from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.app import EngineServer
 from backend_engine.server.generation import Generator
+from backend_engine.server.kv_events import KvEvents
 from telemetry.metrics import EngineMetrics
 from telemetry.setup import Telemetry, start_telemetry
 
@@ -86,7 +87,9 @@ class ServerProcess:
             vocab_size=loaded.config.vocab_size,
             max_output_tokens=options.max_output_tokens,
         )
-        server = EngineServer(generator, name, metrics, telemetry.tracer)
+        server = EngineServer(
+            generator, KvEvents(engine, options.block_size), name, metrics, telemetry.tracer
+        )
         runner = web.AppRunner(
             server.app(), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S
         )
