@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
 
 _WINDOW = 64
 """Steps of each sort that are remembered: enough to average out noise, few enough to follow the machine."""
 _REFIT_EVERY = 8
 _SWEEPS = 100
+_MOST_DELAY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ class StepTime:
     """A model of the seconds a step takes, with no coefficient below zero.
 
     Steps with and without prompt tokens are remembered apart: an hour of decoding must not wash out
-    what prompts cost. Errors count in proportion to the step's own time, so one that was held up by
-    another process weighs no more than any other.
+    what prompts cost. Errors count in proportion to the step's expected time, and a step that was held
+    up by another process counts as one of `_MOST_DELAY` times that.
     """
 
     def __init__(self) -> None:
@@ -102,17 +107,24 @@ class StepTime:
         return low
 
     def _fit(self) -> tuple[float, ...]:
-        """Solve non-negative least squares of relative errors, by coordinate descent."""
+        """Fit twice: errors over measured times favour short steps, so then over the fitted times."""
         steps = [*self._decodes, *self._mixed]
-        rows = np.array([_amounts(load) for load, _ in steps], dtype=np.float64)
-        rows /= np.array([seconds for _, seconds in steps])[:, None]
-        scale = np.maximum(np.sqrt((rows**2).sum(axis=0)), 1e-12)
-        rows /= scale
-        gram = rows.T @ rows
-        target = rows.sum(axis=0)
-        solution = np.zeros(len(scale))
-        for _ in range(_SWEEPS):
-            for at in range(len(solution)):
-                rest = gram[at] @ solution - gram[at, at] * solution[at]
-                solution[at] = max(0.0, (target[at] - rest) / max(gram[at, at], 1e-12))
-        return tuple(float(value) for value in solution / scale)
+        amounts = np.array([_amounts(load) for load, _ in steps], dtype=np.float64)
+        measured = np.array([seconds for _, seconds in steps])
+        expected = amounts @ _solve(amounts / measured[:, None], np.ones(len(steps)))
+        relative = np.minimum(measured / expected, _MOST_DELAY)
+        return tuple(float(value) for value in _solve(amounts / expected[:, None], relative))
+
+
+def _solve(rows: Array, target: Array) -> Array:
+    """Return the non-negative x that minimises |rows x - target|, by coordinate descent."""
+    scale = np.maximum(np.sqrt((rows**2).sum(axis=0)), 1e-12)
+    gram = (rows / scale).T @ (rows / scale)
+    wanted = (rows / scale).T @ target
+    solution: Array = np.zeros(len(scale))
+    for _ in range(_SWEEPS):
+        for at in range(len(solution)):
+            rest = gram[at] @ solution - gram[at, at] * solution[at]
+            solution[at] = max(0.0, (wanted[at] - rest) / max(gram[at, at], 1e-12))
+    solution /= scale
+    return solution

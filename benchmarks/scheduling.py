@@ -29,6 +29,7 @@ from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
+from backend_engine.warm_up import warm_up
 from benchmarks import report
 from gateway.models.store import ModelStore
 
@@ -52,14 +53,10 @@ class Bench:
         self._chance = random.Random(7)
 
     def engine(self, **options: object) -> Engine:
-        """Return a fresh engine that has run a little of everything once."""
+        """Return a fresh engine, warmed up as the server does it."""
         settings = {"kv_memory_mb": 768, "prefix_cache": False, **options}
         engine = build_engine(self._loaded, EngineOptions(model=self._path, **settings))  # type: ignore[arg-type]
-        warm = [self.request(tokens, 12) for tokens in (40, 80, 160)]
-        for request in warm:
-            engine.add(request)
-            engine.step()
-        drain(engine)
+        warm_up(engine)
         return engine
 
     def prompt(self, tokens: int) -> list[int]:

@@ -12,14 +12,11 @@ from aiohttp import web
 
 from backend_engine.assemble import build_engine, load_model
 from backend_engine.async_engine import AsyncEngine
-from backend_engine.detokenize import IncrementalDetokenizer
-from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
-from backend_engine.request import Request
-from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.app import EngineServer
 from backend_engine.server.generation import Generator
 from backend_engine.server.kv_events import KvEvents
+from backend_engine.warm_up import warm_up
 from telemetry.metrics import EngineMetrics
 from telemetry.setup import Telemetry, start_telemetry
 
@@ -69,7 +66,7 @@ class ServerProcess:
         )
         max_context = loaded.config.max_context
         core = build_engine(loaded, options, on_step=count_step)
-        await asyncio.to_thread(_warm_up, core)
+        await asyncio.to_thread(warm_up, core)
         engine = AsyncEngine(core, on_death=on_death)
         telemetry = start_telemetry("forebay-engine", options.otlp_endpoint, options.trace_sample)
         metrics = EngineMetrics(
@@ -120,11 +117,3 @@ class ServerProcess:
         await self._runner.cleanup()
         await self._engine.stop()
         await self._telemetry.close()
-
-
-def _warm_up(engine: Engine) -> None:
-    """Run one short request, so that the first caller does not pay for the libraries' first-use set-up."""
-    params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True)
-    engine.add(Request("warm-up", [0] * 8, params, IncrementalDetokenizer(lambda token: b"")))
-    while engine.has_work:
-        engine.step()
