@@ -101,8 +101,6 @@ def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes
     """Return the second tier that `options` ask for, if any; raises ModelError if it cannot be had."""
     if not options.prefix_cache_ram_mb and options.prefix_cache_disk is None:
         return None
-    if not options.prefix_cache:
-        raise ModelError("a second tier (prefix_cache_ram_mb, prefix_cache_disk) needs prefix_cache")
     disk = None
     if options.prefix_cache_disk is not None:
         fingerprint = kv_fingerprint(Path(options.model), loaded.config, options.quantization, pages.layout)

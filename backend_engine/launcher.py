@@ -72,6 +72,30 @@ class EngineOptions:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written (standard error, one JSON object a line)."""
 
+    def problem(self) -> str | None:
+        """Return what is wrong with these settings whatever the model, None if nothing is."""
+        for name in (
+            "kv_memory_mb",
+            "block_size",
+            "max_batch_tokens",
+            "max_sequences",
+            "prefix_cache_disk_mb",
+        ):
+            if getattr(self, name) < 1:
+                return f"{name} is {getattr(self, name)}; it must be at least 1"
+        for name in ("max_context", "max_output_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                return f"{name} is {getattr(self, name)}; it must be at least 1"
+        if not self.max_decode_stretch > 1:
+            return (
+                f"max_decode_stretch is {self.max_decode_stretch}; it must be over 1, or prompts get no time"
+            )
+        if self.prefix_cache_ram_mb < 0:
+            return f"prefix_cache_ram_mb is {self.prefix_cache_ram_mb}; it must be at least 0"
+        if not self.prefix_cache and (self.prefix_cache_ram_mb or self.prefix_cache_disk is not None):
+            return "prefix_cache_ram_mb and prefix_cache_disk are a second tier of prefix_cache, which is off"
+        return None
+
     def argv(self) -> list[str]:
         """Return the command line that starts this engine."""
         # -P: a folder called backend_engine where the user happens to stand is not ours to run.

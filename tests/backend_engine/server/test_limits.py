@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.engine_process import running_engine
 
-CAP = 400
+CAP = 150
 
 
 @pytest.fixture(scope="module")
