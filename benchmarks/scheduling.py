@@ -6,7 +6,8 @@ chunks    A 4,000-token prompt joins eight decoding sequences. Inter-token laten
           is read, over theirs before; its time to first token (TTFT), over that of one step for all of it.
 batching  Mixed lengths, eight places: tokens a second with requests joining as others leave (continuous), in
           batches that wait for their last member (static), and in batches of similar length (grouped).
-prefix    TTFT of a 1,000-token prompt of which 90% is in the prefix cache, over that of a new one.
+prefix    TTFT of a 1,000-token prompt of which 90% is in the prefix cache, over that of a new one: cached in
+          the pool, and on disk by an engine that has ended.
 
 The engine runs in this process, without HTTP. Modes take turns; medians over rounds are printed.
 """
@@ -17,6 +18,7 @@ import math
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -129,11 +131,19 @@ class Bench:
 
     def prefix(self) -> Figures:
         """Return the TTFT of a cold prompt and of one whose first 90% is cached."""
-        engine = self.engine(prefix_cache=True, max_batch_tokens=2048)
+        options: dict[str, object] = {"prefix_cache": True, "max_batch_tokens": 2048}
+        engine = self.engine(**options)
         shared = self.prompt(PREFIX_PROMPT * 9 // 10)
         cold = self.ttft(engine, shared + self.prompt(PREFIX_PROMPT // 10))
         cached = self.ttft(engine, shared + self.prompt(PREFIX_PROMPT // 10))
-        return {"cold_s": cold, "cached_s": cached}
+        with tempfile.TemporaryDirectory() as directory:
+            first = self.engine(prefix_cache_disk=directory, **options)
+            self.ttft(first, shared)
+            first.close()
+            second = self.engine(prefix_cache_disk=directory, **options)
+            restored = self.ttft(second, shared + self.prompt(PREFIX_PROMPT // 10))
+            second.close()
+        return {"cold_s": cold, "cached_s": cached, "restored_s": restored}
 
     def ttft(self, engine: Engine, prompt: list[int]) -> float:
         """Return the seconds to the first token of `prompt` on an idle engine."""
@@ -217,12 +227,13 @@ def bench(
         **by_mode.pop("adaptive"),
         "tokens_per_s": round(speeds["continuous"], 1),
         "ttft_cached_over_cold": round(ttfts["cached_s"] / ttfts["cold_s"], 3),
+        "ttft_restored_over_cold": round(ttfts["restored_s"] / ttfts["cold_s"], 3),
     }
     peers: dict[str, Figures] = {
         **by_mode,
         "static": {"tokens_per_s": round(speeds["static"], 1)},
         "grouped": {"tokens_per_s": round(speeds["grouped"], 1)},
-        "no-prefix-cache": {"ttft_cached_over_cold": 1.0},
+        "no-prefix-cache": {"ttft_cached_over_cold": 1.0, "ttft_restored_over_cold": 1.0},
     }
     ratios = report.ratios(figures, peers, higher_is_better={"tokens_per_s"})
     report.publish("scheduling", machine, figures, peers, ratios, as_json=json_)
