@@ -69,6 +69,7 @@ def recall(model: LlamaModel, tokenizer: Tokenizer, distance: int, seed: int) ->
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_yarn_finds_a_fact_past_the_trained_window(smollm2_path: Path) -> None:
     checkpoint = load_checkpoint(smollm2_path)
     window = checkpoint.config.max_position_embeddings

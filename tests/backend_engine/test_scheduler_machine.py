@@ -165,6 +165,7 @@ TestSchedulerMachine.settings = settings(max_examples=120, stateful_step_count=2
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_many_more_histories() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
