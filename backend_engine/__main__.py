@@ -40,6 +40,9 @@ def engine(
 ) -> int:
     """Serve one model over an OpenAI-compatible HTTP API, on this machine's CPU."""
     configure_logs(options.log_level)
+    if (problem := options.problem()) is not None:
+        sys.stderr.write(f"forebay engine: {problem}\n")
+        return EXIT_BAD_OPTIONS
     if not options.allow_unauthenticated and not _is_loopback(options.host):
         message = "it has no authentication: put a gateway before it, or pass --allow-unauthenticated"
         sys.stderr.write(f"forebay engine: refusing to listen on {options.host}, because {message}\n")

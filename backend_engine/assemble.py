@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,13 @@ from backend_engine.attention.torch_cpu import TorchKVPages, kv_bytes_per_token
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.engine import Engine
 from backend_engine.errors import ModelError
+from backend_engine.kv.block_bytes import BlockBytes
 from backend_engine.kv.block_pool import BlockPool
+from backend_engine.kv.disk_tier import DiskTier
+from backend_engine.kv.events import KvEventLog
+from backend_engine.kv.fingerprint import kv_fingerprint
+from backend_engine.kv.offload import Offload
+from backend_engine.kv.tiers import RamTier
 from backend_engine.launcher import EngineOptions
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.model_config import ModelConfig
@@ -40,23 +46,23 @@ class LoadedModel:
         """Tokens that end an answer, from the checkpoint's config and its tokenizer."""
         return self.tokenizer.eos_ids | self.config.eos_token_ids
 
-    def max_context(self, options: EngineOptions) -> int:
-        """Return the context length to serve; raises ModelError if `options` want more than the model's."""
-        wanted = options.max_context or self.config.max_context
-        if wanted > self.config.max_context:
-            raise ModelError(
-                f"max_context {wanted} is beyond the model's window of {self.config.max_context}"
-            )
-        return wanted
 
-
-def load_model(path: str, quantization: Literal["int8", "none"], *, threads: int = 0) -> LoadedModel:
+def load_model(
+    path: str,
+    quantization: Literal["int8", "none"],
+    *,
+    threads: int = 0,
+    max_context: int | None = None,
+    yarn_factor: float | None = None,
+) -> LoadedModel:
     """Load the model at `path` for `threads` threads (0: one per core).
 
-    Raises CheckpointError or UnsupportedModel naming what is wrong with its files.
+    `max_context` and `yarn_factor` set the window that is served (see `ModelConfig.served`). Raises
+    CheckpointError or UnsupportedModel naming what is wrong with its files, ModelError for the window.
     """
     torch.set_num_threads(threads or os.cpu_count() or 1)
     checkpoint = load_checkpoint(Path(path))
+    checkpoint = replace(checkpoint, config=checkpoint.config.served(max_context, yarn_factor))
     return LoadedModel(
         model=build_model(checkpoint, quantization=quantization),
         config=checkpoint.config,
@@ -74,12 +80,35 @@ def build_engine(
     if num_blocks < 1:
         need = -(-block_bytes // MIB)
         raise ModelError(f"kv_memory_mb {options.kv_memory_mb} holds no KV block; one needs {need} MiB")
+    pages = TorchKVPages(loaded.config, num_blocks, options.block_size)
+    kv_events = KvEventLog()
+    offload = build_offload(loaded, options, BlockBytes(pages.tensors, num_blocks))
+    listeners = (kv_events,) if offload is None else (kv_events, offload)
     scheduler = Scheduler(
-        BlockPool(num_blocks, options.block_size),
+        BlockPool(num_blocks, options.block_size, listeners),
         max_batch_tokens=options.max_batch_tokens,
         max_sequences=options.max_sequences,
         max_waiting=options.max_waiting,
         prefix_cache=options.prefix_cache,
+        offload=offload,
+        max_decode_stretch=options.max_decode_stretch,
     )
-    runner = Runner(loaded.model, TorchKVPages(loaded.config, num_blocks, options.block_size))
-    return Engine(runner, scheduler, loaded.end_ids, on_step=on_step)
+    runner = Runner(loaded.model, pages)
+    return Engine(runner, scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
+
+
+def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes) -> Offload | None:
+    """Return the second tier that `options` ask for, if any; raises ModelError if it cannot be had."""
+    if not options.prefix_cache_ram_mb and options.prefix_cache_disk is None:
+        return None
+    disk = None
+    if options.prefix_cache_disk is not None:
+        fingerprint = kv_fingerprint(Path(options.model), loaded.config, options.quantization, pages.layout)
+        try:
+            disk = DiskTier(Path(options.prefix_cache_disk), options.prefix_cache_disk_mb * MIB, fingerprint)
+        except OSError as error:
+            raise ModelError(f"prefix_cache_disk {options.prefix_cache_disk}: {error.strerror}") from error
+    ram = None
+    if options.prefix_cache_ram_mb:
+        ram = RamTier(options.prefix_cache_ram_mb * MIB, None if disk is None else disk.put)
+    return Offload(pages, ram, disk)

@@ -8,6 +8,7 @@ sequences it advanced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,10 +17,13 @@ from dataclasses import dataclass
 import structlog
 
 from backend_engine.engine import Engine, EngineStats, TokenOutput
-from backend_engine.errors import EngineError, EngineStopped
+from backend_engine.errors import DeadlineExceeded, EngineError, EngineStopped
+from backend_engine.kv.events import KvEvent, KvEventReader
 from backend_engine.request import Request
 
 _log = structlog.get_logger("engine")
+
+Deliver = Callable[[Sequence[KvEvent]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,21 @@ class _Abort:
     request: Request
 
 
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    deliver: Deliver
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwatch:
+    deliver: Deliver
+
+
 class _Stop:
     pass
 
 
-_Command = _Add | _Abort | _Stop
+_Command = _Add | _Abort | _Watch | _Unwatch | _Stop
 
 
 class AsyncEngine:
@@ -47,6 +61,7 @@ class AsyncEngine:
         self._on_death = on_death
         self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._streams: dict[Request, asyncio.Queue[TokenOutput | EngineError]] = {}
+        self._watchers: set[KvEventReader] = set()
         self._stopped: EngineStopped | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -61,6 +76,7 @@ class AsyncEngine:
         self._inbox.put(_Stop())
         await asyncio.to_thread(self._thread.join)
         self._fail_streams(EngineStopped("the engine is shutting down"))
+        await asyncio.to_thread(self._engine.close)
 
     @property
     def healthy(self) -> bool:
@@ -73,7 +89,7 @@ class AsyncEngine:
     async def generate(self, requests: Sequence[Request]) -> AsyncGenerator[TokenOutput]:
         """Run `requests` and yield their tokens as they come; leaving early, however, aborts them.
 
-        Raises what `Engine.add` raises for any of them, or EngineStopped.
+        Raises what `Engine.add` raises for any of them, DeadlineExceeded or EngineStopped.
         """
         if self._stopped is not None:
             raise self._stopped
@@ -96,10 +112,46 @@ class AsyncEngine:
             for request in unfinished:
                 self._inbox.put(_Abort(request))
 
+    async def kv_events(self, idle_s: float) -> AsyncGenerator[list[KvEvent]]:
+        """Yield a snapshot of the prefix cache, then its changes, and an empty list after `idle_s` of quiet.
+
+        Ends when the engine does, or by `end_kv_events`.
+        """
+        reader = KvEventReader()
+
+        def deliver(events: Sequence[KvEvent]) -> None:
+            self._to_loop(reader.push, events)
+
+        if self._stopped is not None:
+            return
+        self._watchers.add(reader)
+        self._inbox.put(_Watch(deliver))
+        try:
+            while self._stopped is None and reader in self._watchers:
+                events: list[KvEvent] = []
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(idle_s):
+                        events = await reader.take()
+                if any(event.kind == "lag" for event in events):
+                    self._inbox.put(_Watch(deliver))
+                yield events
+        finally:
+            self._watchers.discard(reader)
+            self._inbox.put(_Unwatch(deliver))
+
+    def end_kv_events(self) -> None:
+        """End all streams of `kv_events`: a server that drains must not wait for them."""
+        for reader in self._watchers:
+            reader.wake()
+        self._watchers.clear()
+
     def _run(self) -> None:
         try:
             while self._read_inbox():
+                for request in self._engine.expire():
+                    self._to_loop(self._refuse, request, _deadline_exceeded(request))
                 outputs = self._engine.step()
+                self._engine.kv_events.flush()
                 if outputs:
                     self._to_loop(self._deliver, outputs)
         except BaseException as error:
@@ -117,6 +169,12 @@ class AsyncEngine:
                 return False
             if isinstance(command, _Abort):
                 self._engine.abort(command.request)
+                continue
+            if isinstance(command, _Watch):
+                self._engine.watch_kv(command.deliver)
+                continue
+            if isinstance(command, _Unwatch):
+                self._engine.kv_events.remove_reader(command.deliver)
                 continue
             try:
                 self._engine.add(command.request)
@@ -148,3 +206,9 @@ class AsyncEngine:
         self._stopped = error
         for stream in set(self._streams.values()):
             stream.put_nowait(error)
+        self.end_kv_events()
+
+
+def _deadline_exceeded(request: Request) -> DeadlineExceeded:
+    done = f"{request.num_output_tokens} of at most {request.params.max_tokens} tokens"
+    return DeadlineExceeded(f"The request's deadline passed after {done}.")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from backend_engine.kv.events import KvEvent, KvEventLog
 from backend_engine.request import FinishReason, Request, Status
 from backend_engine.runner import Runner, wanted_rows
 from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
 from backend_engine.sampling.sampler import Sampler
 from backend_engine.scheduler import Scheduled, Scheduler
+from backend_engine.step_time import Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,12 @@ class Engine:
         scheduler: Scheduler,
         end_ids: Iterable[int],
         *,
+        kv_events: KvEventLog,
         on_step: Callable[[int], None] | None = None,
     ) -> None:
+        """`kv_events` listens to the scheduler's pool."""
         self.scheduler = scheduler
+        self.kv_events = kv_events
         self._runner = runner
         self._end_ids = frozenset(end_ids)
         self._sampler = Sampler(self._end_ids)
@@ -72,13 +77,46 @@ class Engine:
         if request.status is not Status.FINISHED:
             self._finish(request, "abort")
 
+    def expire(self) -> list[Request]:
+        """End the requests whose deadline has passed, free what they hold, and return them."""
+        overdue = self.scheduler.overdue()
+        for request in overdue:
+            self._finish(request, "deadline")
+        return overdue
+
     @torch.inference_mode()
     def step(self) -> list[TokenOutput]:
         """Compute one batch; returns a token for every sequence that came to its end."""
+        started = time.monotonic()
         step = self.scheduler.schedule()
         if not step:
             return []
-        started = time.monotonic()
+        load = Load.of((item.request.num_computed, item.num_tokens) for item in step)
+        outputs = self._compute(step, started)
+        self.scheduler.step_time.observe(load, time.monotonic() - started)
+        return outputs
+
+    def watch_kv(self, deliver: Callable[[Sequence[KvEvent]], None]) -> None:
+        """Let `deliver` know which prefixes are held, now and from now on."""
+        self.kv_events.add_reader(deliver, [name for _, name in self.scheduler.pool.published()])
+
+    def close(self) -> None:
+        """Save what the next run can use. Nothing may be called after this."""
+        self.scheduler.close()
+
+    def stats(self) -> EngineStats:
+        scheduler = self.scheduler
+        return EngineStats(
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.waiting),
+            num_blocks=scheduler.pool.num_blocks,
+            num_blocks_used=scheduler.pool.num_used,
+            num_preemptions=scheduler.num_preemptions,
+            prefix_queries=scheduler.prefix_stats.queries,
+            prefix_hits=scheduler.prefix_stats.hits,
+        )
+
+    def _compute(self, step: list[Scheduled], started: float) -> list[TokenOutput]:
         for item in step:
             if not item.request.timings.scheduled:
                 item.request.timings.scheduled = started
@@ -111,18 +149,6 @@ class Engine:
             self._advance(request, token, position, now)
             for request, token, position in zip(ended, tokens, logprobs, strict=True)
         ]
-
-    def stats(self) -> EngineStats:
-        scheduler = self.scheduler
-        return EngineStats(
-            num_running=len(scheduler.running),
-            num_waiting=len(scheduler.waiting),
-            num_blocks=scheduler.pool.num_blocks,
-            num_blocks_used=scheduler.pool.num_used,
-            num_preemptions=scheduler.num_preemptions,
-            prefix_queries=scheduler.prefix_stats.queries,
-            prefix_hits=scheduler.prefix_stats.hits,
-        )
 
     def _advance(
         self, request: Request, token: int, logprobs: PositionLogprobs | None, now: float

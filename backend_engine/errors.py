@@ -11,6 +11,7 @@ EngineError
 ├── GrammarFailed              a grammar became too complex half way: HTTP 500
 ├── ModelNotFound              HTTP 404
 ├── EngineOverloaded           the queue is full: HTTP 429
+├── DeadlineExceeded           the caller's deadline passed before the answer was complete: HTTP 504
 └── EngineStopped              shutting down or its loop died: HTTP 503
 """
 
@@ -76,7 +77,15 @@ class ModelNotFound(EngineError):
 
 
 class EngineOverloaded(EngineError):
-    """The waiting queue is full."""
+    """The waiting queue is full; `retry_after_s` is when it should have room, if that could be measured."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(EngineError):
+    """A request was ended because its deadline passed."""
 
 
 class EngineStopped(EngineError):

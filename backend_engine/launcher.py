@@ -47,10 +47,22 @@ class EngineOptions:
     """Requests that may wait; one more is refused with 429."""
     max_context: int | None = None
     """Longest prompt + completion in tokens (default: the model's own window)."""
+    yarn_factor: float | None = None
+    """Stretch the model's window so many times with YaRN (default: the window it was made for)."""
+    max_output_tokens: int | None = None
+    """Longest completion: a request without max_tokens is cut to it, one that asks for more is refused."""
+    max_decode_stretch: float = 2.5
+    """How many times as long a prompt's tokens may make a step for the decoding sequences; inf: no limit."""
     threads: int = 0
     """Threads for the model; 0 means one per core."""
     prefix_cache: bool = True
     """Reuse the KV blocks of prompts that begin alike."""
+    prefix_cache_ram_mb: int = 0
+    """Memory for blocks that the KV cache has no more room for, in MiB."""
+    prefix_cache_disk: str | None = None
+    """Directory for such blocks, which then outlive the engine."""
+    prefix_cache_disk_mb: int = 2048
+    """Largest size of that directory, in MiB."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None
@@ -59,6 +71,30 @@ class EngineOptions:
     """Share of the traces begun here that are recorded; a caller's own sampling decision is kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written (standard error, one JSON object a line)."""
+
+    def problem(self) -> str | None:
+        """Return what is wrong with these settings whatever the model, None if nothing is."""
+        for name in (
+            "kv_memory_mb",
+            "block_size",
+            "max_batch_tokens",
+            "max_sequences",
+            "prefix_cache_disk_mb",
+        ):
+            if getattr(self, name) < 1:
+                return f"{name} is {getattr(self, name)}; it must be at least 1"
+        for name in ("max_context", "max_output_tokens"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                return f"{name} is {getattr(self, name)}; it must be at least 1"
+        if not self.max_decode_stretch > 1:
+            return (
+                f"max_decode_stretch is {self.max_decode_stretch}; it must be over 1, or prompts get no time"
+            )
+        if self.prefix_cache_ram_mb < 0:
+            return f"prefix_cache_ram_mb is {self.prefix_cache_ram_mb}; it must be at least 0"
+        if not self.prefix_cache and (self.prefix_cache_ram_mb or self.prefix_cache_disk is not None):
+            return "prefix_cache_ram_mb and prefix_cache_disk are a second tier of prefix_cache, which is off"
+        return None
 
     def argv(self) -> list[str]:
         """Return the command line that starts this engine."""

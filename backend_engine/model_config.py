@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from backend_engine.errors import UnsupportedModel
+from backend_engine.errors import ModelError, UnsupportedModel
+from backend_engine.rope_scaling import RopeScaling
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
 _POSITIVE = (
@@ -24,8 +24,8 @@ _POSITIVE = (
 class ModelConfig:
     """Hyper-parameters of one model of the Llama family.
 
-    `rope_scaling` is the `rope_scaling` object of a Hugging Face config (`None` or `{"rope_type": …}`);
-    `qkv_bias` is Qwen2's, `qk_norm` Qwen3's. `sliding_window` bounds the context that we accept.
+    `qkv_bias` is Qwen2's, `qk_norm` Qwen3's. `sliding_window` bounds the context that we accept, as does
+    `served_context`, which is not the checkpoint's but ours (see `served`).
     """
 
     architecture: str
@@ -39,11 +39,12 @@ class ModelConfig:
     max_position_embeddings: int
     rms_norm_eps: float = 1e-5
     rope_theta: float = 10_000.0
-    rope_scaling: dict[str, Any] | None = None
+    rope_scaling: RopeScaling | None = None
     tie_word_embeddings: bool = False
     qkv_bias: bool = False
     qk_norm: bool = False
     sliding_window: int | None = None
+    served_context: int | None = None
     bos_token_id: int | None = None
     eos_token_ids: frozenset[int] = field(default_factory=frozenset)
 
@@ -58,9 +59,41 @@ class ModelConfig:
             raise UnsupportedModel(f"{self.num_heads} heads cannot share {self.num_kv_heads} KV heads evenly")
         if self.head_dim % 2:
             raise UnsupportedModel(f"head_dim must be even for rotary embedding, not {self.head_dim}")
+        factors = self.rope_scaling.factors if self.rope_scaling else ()
+        if factors and len(factors) != self.head_dim // 2:
+            raise UnsupportedModel(
+                f"rope scaling: {len(factors)} factors for {self.head_dim // 2} frequencies"
+            )
 
     @property
     def max_context(self) -> int:
-        """Tokens of context this engine accepts: the trained window, or a narrower sliding one."""
-        window = self.sliding_window or self.max_position_embeddings
-        return min(self.max_position_embeddings, window)
+        """Tokens of context this engine accepts: the model's window, or a narrower one that it is cut to."""
+        scaling = self.rope_scaling
+        window = scaling.window(self.max_position_embeddings) if scaling else self.max_position_embeddings
+        return min(window, self.sliding_window or window, self.served_context or window)
+
+    def served(self, max_context: int | None, yarn_factor: float | None) -> ModelConfig:
+        """Return this config with a window of `max_context` tokens, after YaRN has stretched it.
+
+        Raises ModelError if the window is beyond the model's, or if there is already a scaling to stretch.
+        """
+        config = self
+        if yarn_factor is not None:
+            if yarn_factor < 1:
+                raise ModelError(f"yarn_factor {yarn_factor} would narrow the window; it must be at least 1")
+            if self.rope_scaling is not None:
+                raise ModelError(
+                    f"yarn_factor: the model's rope is already scaled ({self.rope_scaling.kind})"
+                )
+            if self.sliding_window is not None:
+                raise ModelError(
+                    "yarn_factor: this model attends to a sliding window, which YaRN cannot widen"
+                )
+            config = replace(config, rope_scaling=RopeScaling("yarn", yarn_factor))
+        if max_context is not None:
+            if max_context > config.max_context:
+                raise ModelError(
+                    f"max_context {max_context} is beyond the model's window of {config.max_context} tokens"
+                )
+            config = replace(config, served_context=max_context)
+        return config

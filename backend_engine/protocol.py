@@ -24,7 +24,13 @@ from backend_engine.structured.grammar import Structure
 SALT_HEADER = "x-forebay-salt"
 """Partition of the prefix cache, set by the gateway for each tenant; requests of one salt share blocks."""
 
-UNBUILT_HEADERS = ("x-forebay-priority", "x-forebay-deadline-ms")
+PRIORITY_HEADER = "x-forebay-priority"
+"""As the body's `priority`, which it overrules."""
+
+DEADLINE_HEADER = "x-forebay-deadline-ms"
+"""Milliseconds from now after which the answer is of no use: the request is ended with an error."""
+
+MAX_PRIORITY = 100
 
 MAX_CHOICES = 128
 _UNKNOWN_FIELD = "Object contains unknown field `"
@@ -59,6 +65,7 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     ignore_eos: bool | None = None
     seed: int | None = None
     prompt_logprobs: int | None = None
+    priority: int | None = None
 
     # Harmless: names for the caller's own records, or hints about a service that we are not.
     user: str | None = None
@@ -69,7 +76,6 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 
     # Refused unless neutral.
     best_of: int | None = None
-    priority: int | None = None
     store: bool | None = None
 
     @property
@@ -98,8 +104,11 @@ class GenerationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
             raise UnsupportedParameter("prompt_logprobs", "'prompt_logprobs' cannot be streamed.")
         if self.best_of not in (None, self.num_choices):
             raise UnsupportedParameter("best_of")
-        if self.priority:
-            raise UnsupportedParameter("priority")
+        if not -MAX_PRIORITY <= (self.priority or 0) <= MAX_PRIORITY:
+            raise InvalidRequest(
+                f"'priority' must be between -{MAX_PRIORITY} and {MAX_PRIORITY}, not {self.priority}.",
+                param="priority",
+            )
         if self.store:
             raise UnsupportedParameter("store")
 

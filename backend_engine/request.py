@@ -13,11 +13,12 @@ from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.structured.guide import Guide
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+FinishReason = Literal["stop", "length", "abort", "deadline", "error"]
 """`error`: the sequence's grammar failed, see `Guide.error`."""
 
 
 class Status(Enum):
+    NEW = "new"
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
@@ -50,11 +51,17 @@ class Request:
     guide: Guide | None = None
     """Holds the output to a grammar; it has accepted exactly the output tokens."""
     salt: str = ""
+    priority: int = 0
+    """Lower goes first, as in vLLM."""
+    deadline: float | None = None
+    """Reading of `time.monotonic()` after which the answer is of no use to the caller."""
     sample_index: int = 0
     """Which of the `n` samples of one API request this is; sets its random stream apart."""
     seed: int = 0
+    serial: int = 0
+    """Place among equal requests, given by the scheduler."""
     num_prompt_tokens: int = 0
-    status: Status = Status.WAITING
+    status: Status = Status.NEW
     finish_reason: FinishReason | None = None
     num_computed: int = 0
     num_cached: int = 0

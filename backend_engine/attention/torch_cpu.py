@@ -29,6 +29,11 @@ class TorchKVPages:
         self.k = torch.zeros(shape, dtype=KV_DTYPE)
         self.v = torch.zeros(shape, dtype=KV_DTYPE)
 
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """All that is stored, for `BlockBytes`."""
+        return self.k, self.v
+
     def prepare(self, batch: ForwardBatch) -> AttentionBackend:
         """Sort the batch's sequences into single-token rows, attended together, and longer chunks."""
         singles: list[int] = []

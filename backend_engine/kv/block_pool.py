@@ -11,7 +11,8 @@ A name is in the index only if its block's KV is complete, and leaves it when th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from backend_engine.errors import EngineError
 
@@ -20,14 +21,27 @@ class NoFreeBlocks(EngineError):
     """More blocks were asked for than are free."""
 
 
+class PoolListener(Protocol):
+    """Is told which published blocks there are."""
+
+    def stored(self, block: int, name: bytes) -> None:
+        """`block` can be found under `name` from now on."""
+        ...
+
+    def removed(self, block: int, name: bytes) -> None:
+        """`block`, whose KV is still whole, cannot be found under `name` any more."""
+        ...
+
+
 class BlockPool:
     """Hands out block ids 0 to `num_blocks` - 1; the memory itself belongs to the attention backend."""
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    def __init__(self, num_blocks: int, block_size: int, listeners: Sequence[PoolListener] = ()) -> None:
         if num_blocks < 1 or block_size < 1:
             raise ValueError(f"need at least one block of one token, not {num_blocks} x {block_size}")
         self.num_blocks = num_blocks
         self.block_size = block_size
+        self._listeners = tuple(listeners)
         self._ref_counts = [0] * num_blocks
         self._names: list[bytes | None] = [None] * num_blocks
         self._index: dict[bytes, int] = {}
@@ -89,6 +103,8 @@ class BlockPool:
         if self._names[block] is None and name not in self._index:
             self._names[block] = name
             self._index[name] = block
+            for listener in self._listeners:
+                listener.stored(block, name)
 
     def release(self, blocks: Sequence[int]) -> None:
         """Drop one holder of each of a request's `blocks`, given in order.
@@ -105,10 +121,13 @@ class BlockPool:
                 if self._names[block] is None:
                     self._free.move_to_end(block, last=False)
 
-    def clear(self) -> None:
-        """Forget all published blocks."""
-        self._index.clear()
-        self._names = [None] * self.num_blocks
+    def published(self) -> Iterator[tuple[int, bytes]]:
+        """Return blocks and names of what can be matched: those in use, then the most recently used first."""
+        used = (block for block, count in enumerate(self._ref_counts) if count)
+        for block in (*used, *reversed(self._free)):
+            name = self._names[block]
+            if name is not None:
+                yield block, name
 
     def check(self) -> None:
         """Verify the invariants in this module's docstring; raise EngineError naming what is broken."""
@@ -126,5 +145,7 @@ class BlockPool:
     def _forget(self, block: int) -> None:
         name = self._names[block]
         if name is not None:
+            for listener in self._listeners:
+                listener.removed(block, name)
             del self._index[name]
             self._names[block] = None

@@ -9,8 +9,11 @@ from typing import Any
 
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.model_config import ModelConfig
+from backend_engine.rope_scaling import RopeScaling, yarn_magnitude
 
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
+_YARN_TWEAKS = ("yarn_ext_factor", "yarn_attn_factor", "yarn_log_multiplier")
+"""Departures from YaRN as published, which converters write for architectures that we do not run."""
 _END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
@@ -74,19 +77,34 @@ def read_config(
     )
 
 
-def _rope_scaling(values: _Values, factors: Sequence[float] | None, head_dim: int) -> dict[str, Any] | None:
+def _rope_scaling(values: _Values, factors: Sequence[float] | None, head_dim: int) -> RopeScaling | None:
     kind = values.metadata.get(f"{values.prefix}.rope.scaling.type", "none")
     if factors is not None:
         if kind not in ("none", "llama3"):
             raise UnsupportedModel(f"{values.path}: rope_freqs.weight together with {kind!r} rope scaling")
         if len(factors) != head_dim // 2 or not all(factors):
             raise CheckpointError(f"{values.path}: rope_freqs.weight has {len(factors)} values, or a zero")
-        return {"rope_type": "factors", "factors": list(factors)}
+        return RopeScaling("factors", factors=tuple(factors))
     if kind == "none":
         return None
+    if kind not in ("linear", "yarn"):
+        raise UnsupportedModel(f"{values.path}: rope scaling {kind!r} is not supported")
+    factor = values.number("rope.scaling.factor")
+    trained = values.integer("rope.scaling.original_context_length", 0) or None
     if kind == "linear":
-        return {"rope_type": "linear", "factor": values.number("rope.scaling.factor")}
-    raise UnsupportedModel(f"{values.path}: rope scaling {kind!r} is not supported")
+        return RopeScaling("linear", factor, trained)
+    for key in _YARN_TWEAKS:
+        if f"{values.prefix}.rope.scaling.{key}" in values.metadata:
+            raise UnsupportedModel(f"{values.path}: {values.prefix}.rope.scaling.{key} is not supported")
+    return RopeScaling(
+        "yarn",
+        factor,
+        trained,
+        beta_fast=values.number("rope.scaling.yarn_beta_fast", 32.0),
+        beta_slow=values.number("rope.scaling.yarn_beta_slow", 1.0),
+        # llama.cpp's attn_factor comes on top of the paper's.
+        attention_factor=values.number("rope.scaling.attn_factor", 1.0) * yarn_magnitude(factor),
+    )
 
 
 class _Values:

@@ -10,6 +10,7 @@ from typing import Any
 from backend_engine.errors import CheckpointError, UnsupportedModel
 from backend_engine.loading.json_file import read_json_object
 from backend_engine.model_config import ARCHITECTURES, ModelConfig
+from backend_engine.rope_scaling import SCALING_KINDS, RopeScaling, yarn_magnitude
 
 _QWEN3_HEAD_DIM = 128
 _MISTRAL_WINDOW = 4096
@@ -32,7 +33,8 @@ def read_config(directory: Path) -> ModelConfig:
     if heads <= 0:
         raise CheckpointError(f"{path}: num_attention_heads is {heads}")
     head_dim = _QWEN3_HEAD_DIM if architecture == "qwen3" else hidden // heads
-    theta, scaling = _rope(path, raw)
+    window = _integer(path, raw, "max_position_embeddings")
+    theta, scaling = _rope(path, raw, window)
     generation = read_json_object(directory / "generation_config.json", optional=True)
     return ModelConfig(
         architecture=architecture,
@@ -43,7 +45,7 @@ def read_config(directory: Path) -> ModelConfig:
         num_heads=heads,
         num_kv_heads=_integer(path, raw, "num_key_value_heads", heads if architecture == "llama" else None),
         head_dim=_integer(path, raw, "head_dim", head_dim),
-        max_position_embeddings=_integer(path, raw, "max_position_embeddings"),
+        max_position_embeddings=window,
         rms_norm_eps=_number(path, raw, "rms_norm_eps", 1e-6),
         rope_theta=theta,
         rope_scaling=scaling,
@@ -68,7 +70,7 @@ def _refuse_unbuilt(path: Path, raw: Mapping[str, Any], architecture: str) -> No
         raise UnsupportedModel(f"{path}: partial_rotary_factor is not supported")
 
 
-def _rope(path: Path, raw: Mapping[str, Any]) -> tuple[float, dict[str, Any] | None]:
+def _rope(path: Path, raw: Mapping[str, Any], window: int) -> tuple[float, RopeScaling | None]:
     """Return base and scaling; `rope_parameters` holds both since transformers 5."""
     parameters = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if not isinstance(parameters, dict):
@@ -78,8 +80,47 @@ def _rope(path: Path, raw: Mapping[str, Any]) -> tuple[float, dict[str, Any] | N
     if parameters.get("partial_rotary_factor", 1.0) != 1.0:
         raise UnsupportedModel(f"{path}: partial_rotary_factor is not supported")
     theta = _number(path, parameters, "rope_theta", _number(path, raw, "rope_theta", 10_000.0))
-    plain = parameters.get("rope_type", parameters.get("type", "default")) == "default"
-    return theta, None if plain else parameters
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    return theta, None if kind == "default" else _scaling(path, parameters, kind, window)
+
+
+def _scaling(path: Path, parameters: Mapping[str, Any], kind: Any, window: int) -> RopeScaling:
+    if kind not in SCALING_KINDS or kind == "factors":
+        known = ", ".join(kind for kind in SCALING_KINDS if kind != "factors")
+        raise UnsupportedModel(f"{path}: rope scaling {kind!r} is not supported (only {known})")
+    key = "original_max_position_embeddings"
+    trained = None if parameters.get(key) is None else _integer(path, parameters, key)
+    # Without a factor, it is what the two windows say (DeepSeek's configs).
+    default = window / trained if kind == "yarn" and trained else None
+    factor = _number(path, parameters, "factor", default)
+    if kind == "llama3":
+        return RopeScaling(
+            kind,
+            factor,
+            _integer(path, parameters, key),
+            low_freq_factor=_number(path, parameters, "low_freq_factor"),
+            high_freq_factor=_number(path, parameters, "high_freq_factor"),
+        )
+    if kind != "yarn":
+        return RopeScaling(kind, factor, trained)
+    return RopeScaling(
+        kind,
+        factor,
+        trained,
+        beta_fast=_number(path, parameters, "beta_fast", 32.0),
+        beta_slow=_number(path, parameters, "beta_slow", 1.0),
+        attention_factor=_attention_factor(path, parameters, factor),
+        truncate=bool(parameters.get("truncate", True)),
+    )
+
+
+def _attention_factor(path: Path, parameters: Mapping[str, Any], factor: float) -> float | None:
+    if parameters.get("attention_factor") is not None:
+        return _number(path, parameters, "attention_factor")
+    if parameters.get("mscale") and parameters.get("mscale_all_dim"):
+        mscale, all_dim = (_number(path, parameters, key) for key in ("mscale", "mscale_all_dim"))
+        return yarn_magnitude(factor, mscale) / yarn_magnitude(factor, all_dim)
+    return None
 
 
 def _sliding_window(path: Path, raw: Mapping[str, Any], architecture: str) -> int | None:
@@ -106,7 +147,7 @@ def _integer(path: Path, raw: Mapping[str, Any], key: str, default: int | None =
     return value
 
 
-def _number(path: Path, raw: Mapping[str, Any], key: str, default: float) -> float:
+def _number(path: Path, raw: Mapping[str, Any], key: str, default: float | None = None) -> float:
     value = default if raw.get(key) is None else raw[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise CheckpointError(f"{path}: {key} is {value!r}, not a positive number")

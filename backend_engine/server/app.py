@@ -11,11 +11,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from backend_engine.errors import EngineError, EngineStopped, UnsupportedParameter
-from backend_engine.protocol import SALT_HEADER, UNBUILT_HEADERS, parse_chat, parse_completion
+from backend_engine.errors import EngineError, EngineStopped
+from backend_engine.protocol import parse_chat, parse_completion
+from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.errors import describe, error_response
 from backend_engine.server.generation import Generation, Generator
+from backend_engine.server.kv_events import PATH as KV_EVENTS_PATH
+from backend_engine.server.kv_events import KvEvents
 from backend_engine.server.observe import Observer, server_timing
 from backend_engine.server.reply_kinds import ChatReply, CompletionReply, ReplyKind
 from telemetry import names
@@ -24,7 +27,6 @@ from telemetry.metrics import EngineMetrics
 from telemetry.spans import Kind, Span, Tracer
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-MAX_SALT_CHARS = 256
 _log = structlog.get_logger("engine.server")
 _encode = msgspec.json.Encoder().encode
 
@@ -32,8 +34,16 @@ _encode = msgspec.json.Encoder().encode
 class EngineServer:
     """Serves one model; `ready` turns false when the server begins to drain."""
 
-    def __init__(self, generator: Generator, model_name: str, metrics: EngineMetrics, tracer: Tracer) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        kv_events: KvEvents,
+        model_name: str,
+        metrics: EngineMetrics,
+        tracer: Tracer,
+    ) -> None:
         self._generator = generator
+        self._kv_events = kv_events
         self._model_name = model_name
         self._metrics = metrics
         self._tracer = tracer
@@ -43,6 +53,7 @@ class EngineServer:
     def app(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._as_openai_errors])
+        app.on_shutdown.append(self._kv_events.close)
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
@@ -52,6 +63,7 @@ class EngineServer:
                 web.get("/health", self._health),
                 web.get("/health/ready", self._ready),
                 web.get("/metrics", self._metrics_page),
+                web.get(KV_EVENTS_PATH, self._kv_events.handle),
             ]
         )
         return app
@@ -71,18 +83,18 @@ class EngineServer:
             return error_response(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        async def prepare(raw: bytes, salt: str) -> tuple[Generation, ReplyKind, bool, bool]:
+        async def prepare(raw: bytes, caller: Caller) -> tuple[Generation, ReplyKind, bool, bool]:
             body = parse_chat(raw, self._model_name)
-            generation = await self._generator.chat(body, salt)
+            generation = await self._generator.chat(body, caller)
             reply = ChatReply(body, self._generator.tokenizer)
             return generation, reply, bool(body.stream), body.include_usage
 
         return await self._answer(request, prepare)
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
-        async def prepare(raw: bytes, salt: str) -> tuple[Generation, ReplyKind, bool, bool]:
+        async def prepare(raw: bytes, caller: Caller) -> tuple[Generation, ReplyKind, bool, bool]:
             body = parse_completion(raw, self._model_name)
-            generation = await self._generator.completion(body, salt)
+            generation = await self._generator.completion(body, caller)
             reply = CompletionReply(body, self._generator.tokenizer)
             return generation, reply, bool(body.stream), body.include_usage
 
@@ -91,19 +103,19 @@ class EngineServer:
     async def _answer(
         self,
         request: web.Request,
-        prepare: Callable[[bytes, str], Awaitable[tuple[Generation, ReplyKind, bool, bool]]],
+        prepare: Callable[[bytes, Caller], Awaitable[tuple[Generation, ReplyKind, bool, bool]]],
     ) -> web.StreamResponse:
         """Run one generation from body to last byte, inside its server span."""
-        caller = parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
-        span = self._tracer.start(names.http_span("POST", request.path), kind=Kind.SERVER, parent=caller)
+        remote = parse(request.headers.get("traceparent"), request.headers.get("tracestate"))
+        span = self._tracer.start(names.http_span("POST", request.path), kind=Kind.SERVER, parent=remote)
         # Both routes are plain paths, so a path that got here is its own template.
         span.update({names.HTTP_REQUEST_METHOD: "POST", names.HTTP_ROUTE: request.path})
         observer = Observer(self._metrics, self._tracer, span)
         try:
-            salt = _salt(request)
+            caller = Caller.of(request.headers)
             if self.draining:
                 raise EngineStopped("the engine is shutting down")
-            generation, reply, stream, include_usage = await prepare(await request.read(), salt)
+            generation, reply, stream, include_usage = await prepare(await request.read(), caller)
             observer.begin(generation.requests)
             async with aclosing(self._generator.run(generation, observer)) as deltas:
                 if stream:
@@ -203,13 +215,3 @@ async def _stream(
 
 def _event(body: dict[str, object]) -> bytes:
     return b"data: " + _encode(body) + b"\n\n"
-
-
-def _salt(request: web.Request) -> str:
-    for header in UNBUILT_HEADERS:
-        if header in request.headers:
-            raise UnsupportedParameter(header, f"The header '{header}' is not supported yet.")
-    salt = request.headers.get(SALT_HEADER, "")
-    if len(salt) > MAX_SALT_CHARS:
-        raise UnsupportedParameter(SALT_HEADER, f"'{SALT_HEADER}' has at most {MAX_SALT_CHARS} characters.")
-    return salt

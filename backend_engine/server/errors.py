@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from backend_engine.errors import (
+    DeadlineExceeded,
     EngineError,
     EngineOverloaded,
     EngineStopped,
@@ -20,11 +22,13 @@ _TABLE: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (InvalidRequest, 400, "invalid_request_error", None),
     (ModelNotFound, 404, "invalid_request_error", "model_not_found"),
     (EngineOverloaded, 429, "rate_limit_error", "engine_overloaded"),
+    (DeadlineExceeded, 504, "timeout_error", "deadline_exceeded"),
     (EngineStopped, 503, "server_error", "engine_stopped"),
     (EngineError, 500, "server_error", "internal_error"),
 )
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 RETRY_AFTER_S = 1
+"""Where nothing better is known."""
 
 
 def describe(error: BaseException) -> tuple[int, dict[str, Any]]:
@@ -45,7 +49,8 @@ def error_response(error: BaseException) -> web.Response:
     status, body = describe(error)
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(RETRY_AFTER_S)
+        seconds = getattr(error, "retry_after_s", None)
+        headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else max(1, math.ceil(seconds)))
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers["allow"] = ", ".join(sorted(error.allowed_methods))
     return web.Response(

@@ -16,6 +16,7 @@ from backend_engine.errors import ContextLengthExceeded, GrammarFailed, InvalidR
 from backend_engine.protocol import ChatCompletionRequest, CompletionRequest, GenerationRequest
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
+from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.observe import Observer
 from backend_engine.structured.compiler import CompiledGrammar, GrammarCompiler
@@ -53,6 +54,7 @@ class Generator:
         capacity_tokens: int,
         vocab_size: int,
         compiler: GrammarCompiler,
+        max_output_tokens: int | None,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
@@ -61,8 +63,9 @@ class Generator:
         self._capacity_tokens = capacity_tokens
         self._vocab_size = vocab_size
         self._compiler = compiler
+        self._max_output_tokens = max_output_tokens
 
-    async def chat(self, body: ChatCompletionRequest, salt: str) -> Generation:
+    async def chat(self, body: ChatCompletionRequest, caller: Caller) -> Generation:
         """Prepare a chat completion."""
         if self._chat_template is None:
             raise InvalidRequest(
@@ -79,10 +82,10 @@ class Generator:
         structure = body.structure()
         grammar = None if structure is None else await self._compiler.compile(structure)
         return self._generation(
-            body, [prompt_ids], body.completion_tokens, body.num_logprobs, salt, "messages", grammar
+            body, [prompt_ids], body.completion_tokens, body.num_logprobs, caller, "messages", grammar
         )
 
-    async def completion(self, body: CompletionRequest, salt: str) -> Generation:
+    async def completion(self, body: CompletionRequest, caller: Caller) -> Generation:
         """Prepare a text completion."""
         prompts = []
         for prompt in body.prompts:
@@ -94,7 +97,10 @@ class Generator:
                 raise InvalidRequest(
                     f"Token ids must be at least 0 and below {self._vocab_size}.", param="prompt"
                 )
-        return self._generation(body, prompts, body.completion_tokens, body.num_logprobs, salt, "prompt")
+        max_tokens = body.completion_tokens
+        if body.max_tokens is None and self._max_output_tokens is not None:
+            max_tokens = min(max_tokens, self._max_output_tokens)
+        return self._generation(body, prompts, max_tokens, body.num_logprobs, caller, "prompt")
 
     async def run(self, generation: Generation, observer: Observer) -> AsyncGenerator[tuple[Choice, Delta]]:
         """Yield every step's delta of every choice; leaving early aborts the sequences.
@@ -122,10 +128,11 @@ class Generator:
         prompts: list[list[int]],
         max_tokens: int | None,
         logprobs: int | None,
-        salt: str,
+        caller: Caller,
         param: str,
         grammar: CompiledGrammar | None = None,
     ) -> Generation:
+        priority = (body.priority or 0) if caller.priority is None else caller.priority
         seed = secrets.randbits(63) if body.seed is None else body.seed
         requests: list[Request] = []
         for prompt in prompts:
@@ -139,7 +146,9 @@ class Generator:
                         params=params,
                         detokenizer=detokenizer,
                         guide=None if grammar is None else grammar.guide(),
-                        salt=salt,
+                        salt=caller.salt,
+                        priority=priority,
+                        deadline=caller.deadline,
                         seed=seed,
                         sample_index=sample,
                     )
@@ -156,6 +165,13 @@ class Generator:
     ) -> SamplingParams:
         if prompt_tokens == 0:
             raise InvalidRequest(f"'{param}' has no tokens.", param=param)
+        cap = self._max_output_tokens
+        if cap is not None and max_tokens is not None and max_tokens > cap:
+            raise InvalidRequest(
+                f"This engine gives at most {cap} tokens of output, but you requested {max_tokens}.",
+                param="max_tokens",
+                code="max_tokens_exceeded",
+            )
         limit = min(self.max_context, self._capacity_tokens)
         if prompt_tokens + (max_tokens or 1) > limit:
             asked = f"{prompt_tokens} in the prompt, {max_tokens or 1} in the completion"
@@ -166,7 +182,7 @@ class Generator:
                 param=param,
             )
         return SamplingParams(
-            max_tokens=limit - prompt_tokens if max_tokens is None else max_tokens,
+            max_tokens=min(limit - prompt_tokens, cap or limit) if max_tokens is None else max_tokens,
             min_tokens=_or(body.min_tokens, 0),
             temperature=_or(body.temperature, 1.0),
             top_p=_or(body.top_p, 1.0),

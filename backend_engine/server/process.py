@@ -12,15 +12,13 @@ from aiohttp import web
 
 from backend_engine.assemble import build_engine, load_model
 from backend_engine.async_engine import AsyncEngine
-from backend_engine.detokenize import IncrementalDetokenizer
-from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
-from backend_engine.request import Request
-from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.app import EngineServer
 from backend_engine.server.generation import Generator
+from backend_engine.server.kv_events import KvEvents
 from backend_engine.structured.compiler import GrammarCompiler
 from backend_engine.structured.vocabulary import Vocabulary
+from backend_engine.warm_up import warm_up
 from telemetry.metrics import EngineMetrics
 from telemetry.setup import Telemetry, start_telemetry
 
@@ -61,11 +59,16 @@ class ServerProcess:
 
         # In a thread, so that a signal is heard while the model loads.
         loaded = await asyncio.to_thread(
-            load_model, options.model, options.quantization, threads=options.threads
+            load_model,
+            options.model,
+            options.quantization,
+            threads=options.threads,
+            max_context=options.max_context,
+            yarn_factor=options.yarn_factor,
         )
-        max_context = loaded.max_context(options)
+        max_context = loaded.config.max_context
         core = build_engine(loaded, options, on_step=count_step)
-        await asyncio.to_thread(_warm_up, core)
+        await asyncio.to_thread(warm_up, core)
         vocabulary = await asyncio.to_thread(
             Vocabulary, loaded.tokenizer, vocab_size=loaded.config.vocab_size, end_ids=loaded.end_ids
         )
@@ -88,8 +91,11 @@ class ServerProcess:
             capacity_tokens=core.scheduler.capacity_tokens,
             vocab_size=loaded.config.vocab_size,
             compiler=GrammarCompiler(vocabulary),
+            max_output_tokens=options.max_output_tokens,
         )
-        server = EngineServer(generator, name, metrics, telemetry.tracer)
+        server = EngineServer(
+            generator, KvEvents(engine, options.block_size), name, metrics, telemetry.tracer
+        )
         runner = web.AppRunner(
             server.app(), handler_cancellation=True, access_log=None, shutdown_timeout=DRAIN_S
         )
@@ -120,12 +126,3 @@ class ServerProcess:
         await self._runner.cleanup()
         await self._engine.stop()
         await self._telemetry.close()
-
-
-def _warm_up(engine: Engine) -> None:
-    """Run one short request, so that the first caller does not pay for the libraries' first-use set-up."""
-    # Log-probabilities of the prompt bypass the prefix cache, so its counters begin at nothing.
-    params = SamplingParams(max_tokens=2, temperature=0, ignore_eos=True, prompt_logprobs=0)
-    engine.add(Request("warm-up", [0] * 8, params, IncrementalDetokenizer(lambda token: b"")))
-    while engine.has_work:
-        engine.step()

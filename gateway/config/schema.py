@@ -88,8 +88,14 @@ class EngineUpstream(Struct, frozen=True, tag_field="kind", tag="engine"):
     max_sequences: Count = 64
     max_waiting: Count = 512
     max_context: Count | None = None
+    yarn_factor: Annotated[float, Meta(ge=1)] | None = None
+    max_output_tokens: Count | None = None
+    max_decode_stretch: Annotated[float, Meta(gt=1)] = 2.5
     threads: Annotated[int, Meta(ge=0)] = 0
     prefix_cache: bool = True
+    prefix_cache_ram_mb: Annotated[int, Meta(ge=0)] = 0
+    prefix_cache_disk: str | None = None
+    prefix_cache_disk_mb: Count = 2048
     timeouts: Timeouts = Timeouts()
 
 

@@ -102,7 +102,7 @@ class EngineMetrics:
     ) -> None:
         """Count one request that has ended; phases that it never reached are left out.
 
-        `reason` is a finish reason: `stop`, `length`, `abort` or `error`.
+        `reason` is a finish reason: `stop`, `length`, `abort` or `deadline`.
         """
         self._success.of(reason).inc()
         self._e2e.observe(e2e_s)

@@ -19,7 +19,13 @@ import torch
 from backend_engine.assemble import LoadedModel, build_engine, load_model
 from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
-from tests.backend_engine.support.generate import generate, generate_among_aborts
+from backend_engine.warm_up import warm_up
+from tests.backend_engine.support.generate import (
+    generate,
+    generate_among_aborts,
+    make_request,
+    run_to_end,
+)
 from tests.backend_engine.support.prompts import natural_prompts
 
 TIE = 1e-3
@@ -141,7 +147,60 @@ def aborted_neighbours(
     return generate_among_aborts(engine, prompts, chance, max_tokens=tokens)
 
 
-CONDITIONS = [alone, small_chunks, few_at_a_time, prefix_hits, preemption, aborted_neighbours]
+def reordered(
+    loaded: LoadedModel, path: Path, prompts: list[list[int]], tokens: int, chance: random.Random
+) -> list[list[int]]:
+    """Random priorities and arrivals under pressure, so that order and preemption cross."""
+    engine = make_engine(loaded, path, kv_memory_mb=14, max_sequences=chance.randrange(2, 7))
+    requests = [
+        make_request(prompt, priority=chance.randrange(-9, 9), max_tokens=tokens) for prompt in prompts
+    ]
+    for request in requests:
+        engine.add(request)
+        for _ in range(chance.choice([0, 0, 1, 4])):
+            engine.step()
+    run_to_end(engine)
+    return [request.output_ids for request in requests]
+
+
+def chunks_by_time(
+    loaded: LoadedModel, path: Path, prompts: list[list[int]], tokens: int, chance: random.Random
+) -> list[list[int]]:
+    """Prompts join decoding sequences, in chunks as small as measured times make them."""
+    engine = make_engine(loaded, path, max_decode_stretch=1.1)
+    warm_up(engine)
+    requests = [make_request(prompt, max_tokens=tokens) for prompt in prompts]
+    for request in requests:
+        engine.add(request)
+        engine.step()
+    run_to_end(engine)
+    assert max(request.num_prefill_chunks for request in requests) > 1
+    return [request.output_ids for request in requests]
+
+
+def second_tier(
+    loaded: LoadedModel, path: Path, prompts: list[list[int]], tokens: int, chance: random.Random
+) -> list[list[int]]:
+    """Prefixes come back from memory into a pool that is too small for them."""
+    engine = make_engine(loaded, path, kv_memory_mb=14, max_sequences=2, prefix_cache_ram_mb=400)
+    generate(engine, prompts, max_tokens=2)
+    found = engine.stats().prefix_hits
+    outputs = generate(engine, prompts, max_tokens=tokens)
+    assert engine.stats().prefix_hits - found > len(prompts) * 16
+    return outputs
+
+
+CONDITIONS = [
+    alone,
+    small_chunks,
+    few_at_a_time,
+    prefix_hits,
+    preemption,
+    aborted_neighbours,
+    reordered,
+    chunks_by_time,
+    second_tier,
+]
 
 
 _base: dict[tuple[int, int], list[list[int]]] = {}

@@ -40,7 +40,6 @@ def named(name: str) -> dict[str, Any]:
         ("reasoning_effort", "high"),
         ("web_search_options", {"a": 1}),
         ("best_of", 3),
-        ("priority", 1),
         ("store", True),
     ],
 )
@@ -67,7 +66,7 @@ def test_what_completions_do_not_support_is_refused_by_name(field: str, value: o
         {"modalities": ["text"]},
         {"best_of": 1},
         {"store": False},
-        {"priority": 0},
+        {"priority": -5},
         {"user": "u", "metadata": {"k": "v"}, "service_tier": "auto"},
         {"temperature": None, "stop": None, "stream_options": None},
     ],

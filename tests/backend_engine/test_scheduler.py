@@ -1,86 +1,19 @@
-"""The scheduler against a simulation that knows, slot by slot, whose KV every block really holds."""
+"""What the scheduler promises, one promise a test, over a simulated model and KV memory."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend_engine.detokenize import IncrementalDetokenizer
 from backend_engine.errors import ContextLengthExceeded, EngineOverloaded
-from backend_engine.kv.block_pool import BlockPool
-from backend_engine.request import Request, Status
-from backend_engine.sampling.params import SamplingParams
-from backend_engine.scheduler import Scheduled, Scheduler
-
-BLOCK = 4
-
-
-def make_request(
-    prompt: Iterable[int], max_tokens: int = 4, *, salt: str = "", prompt_logprobs: int | None = None
-) -> Request:
-    params = SamplingParams(max_tokens=max_tokens, prompt_logprobs=prompt_logprobs)
-    return Request("r", list(prompt), params, IncrementalDetokenizer(lambda token: b"x"), salt=salt)
-
-
-def make_scheduler(num_blocks: int = 16, **options: int | bool) -> Scheduler:
-    settings_ = {"max_batch_tokens": 8, "max_sequences": 4, "max_waiting": 100, **options}
-    return Scheduler(BlockPool(num_blocks, BLOCK), **settings_)
-
-
-class Simulation:
-    """Plays engine and KV memory: what is written where, and whether a step reads only its own past."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.scheduler = scheduler
-        self.memory: dict[tuple[int, int], tuple[object, ...]] = {}
-        self.steps = 0
-
-    def step(self) -> list[Scheduled]:
-        items = self.scheduler.schedule()
-        assert sum(item.num_tokens for item in items) <= self.scheduler.max_batch_tokens
-        assert len(self.scheduler.running) <= self.scheduler.max_sequences
-        assert len({item.request for item in items}) == len(items)
-        for item in items:
-            self._compute(item)
-        for item in items:
-            reaches_end = item.reaches_end
-            self.scheduler.computed(item)
-            if reaches_end:
-                self._sample(item.request)
-        self.scheduler.pool.check()
-        self.steps += 1
-        return items
-
-    def run(self, limit: int = 2000) -> None:
-        while self.scheduler.waiting or self.scheduler.running:
-            assert self.step(), "nothing was scheduled although requests wait"
-            assert self.steps < limit, "livelock"
-        self.scheduler.check()
-        assert self.scheduler.pool.num_used == 0
-        assert not self.scheduler._in_flight
-
-    def _compute(self, item: Scheduled) -> None:
-        request = item.request
-        assert request.status is Status.RUNNING
-        assert item.num_tokens > 0
-        for at in range(request.num_computed + item.num_tokens):
-            slot = (request.block_table[at // BLOCK], at % BLOCK)
-            content = (request.salt, *request.token_ids[: at + 1])
-            if at < request.num_computed:
-                assert self.memory.get(slot) == content, "a sequence reads KV that is not its own past"
-            else:
-                self.memory[slot] = content
-
-    def _sample(self, request: Request) -> None:
-        # The token follows from the context alone, so recomputation must reproduce it.
-        request.token_ids.append(hash(tuple(request.token_ids)) % 3)
-        if request.num_output_tokens >= request.params.max_tokens:
-            self.scheduler.finish(request, "length")
-
+from backend_engine.request import Status
+from backend_engine.scheduler import LEAST_CHUNK, MOST_RETRY_AFTER_S, PRIORITY_STEP_S, Scheduled
+from tests.backend_engine.support.scheduling import Clock, Simulation, make_request, make_scheduler, teach
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=20)
 jobs = st.lists(st.tuples(prompts, st.integers(1, 12), st.sampled_from(["a", "b"])), min_size=1, max_size=10)
@@ -167,6 +100,137 @@ def test_a_full_queue_refuses_one_more() -> None:
         scheduler.add(make_request([1]))
 
 
+def test_a_refused_caller_is_told_when_half_of_the_queue_will_have_gone() -> None:
+    clock = Clock()
+    scheduler = make_scheduler(clock=clock, max_sequences=1, max_waiting=8)
+    simulation = Simulation(scheduler)
+
+    def refusal() -> float | None:
+        while len(scheduler.waiting) < 8:
+            scheduler.add(make_request([1], max_tokens=1))
+        with pytest.raises(EngineOverloaded) as caught:
+            scheduler.add(make_request([1], max_tokens=1))
+        return caught.value.retry_after_s
+
+    assert refusal() is None, "nothing was measured yet"
+    for _ in range(6):
+        simulation.step()
+        clock.now += 3.0
+    # Six admissions, the first 18 s ago: one in 3.6 s, and four of eight have to go.
+    assert refusal() == pytest.approx(4 * 18 / 5)
+    clock.now += 1e6
+    assert refusal() == MOST_RETRY_AFTER_S
+
+
+def test_lower_priorities_go_first_and_equal_ones_as_they_came() -> None:
+    scheduler = make_scheduler(max_sequences=1)
+    priorities = [3, 0, -2, 0, 3, -2]
+    requests = [make_request([1], 1, priority=p, arrived=i * 0.01) for i, p in enumerate(priorities)]
+    for request in requests:
+        scheduler.add(request)
+    simulation = Simulation(scheduler)
+    order = [requests.index(item.request) for _ in requests for item in simulation.step()]
+    assert order == [2, 5, 1, 3, 0, 4]
+
+
+def test_no_priority_starves_under_an_endless_stream_of_better_ones() -> None:
+    clock = Clock()
+    scheduler = make_scheduler(clock=clock, max_sequences=1)
+    simulation = Simulation(scheduler)
+    patient = make_request([1] * 6, 2, priority=5, arrived=clock.now)
+    scheduler.add(patient)
+    while patient.status is not Status.FINISHED:
+        if len(scheduler.waiting) < 3:
+            scheduler.add(make_request([2] * 6, 2, arrived=clock.now))
+        simulation.step()
+        clock.now += 0.5
+    waited = clock.now - patient.timings.arrived
+    assert 5 * PRIORITY_STEP_S < waited < 5 * PRIORITY_STEP_S + 10
+
+
+def test_a_preempted_request_keeps_its_place_and_ends() -> None:
+    clock = Clock()
+    scheduler = make_scheduler(num_blocks=5, clock=clock, prefix_cache=False)
+    simulation = Simulation(scheduler)
+    victim = make_request([1] * 6, 10, priority=1, arrived=clock.now)
+    scheduler.add(victim)
+    for number in itertools.count():
+        if victim.status is Status.FINISHED:
+            break
+        # Ever new ones of better priority, each of which needs most of the pool.
+        if not scheduler.waiting:
+            scheduler.add(make_request([number % 3] * 6, 8, arrived=clock.now))
+        simulation.step()
+        clock.now += 0.5
+    assert victim.num_preemptions > 0
+    assert victim.num_output_tokens == 10
+
+
+def test_pressure_preempts_the_worst_priority_whenever_it_came() -> None:
+    scheduler = make_scheduler(num_blocks=4, prefix_cache=False)
+    simulation = Simulation(scheduler)
+    minor = make_request([1] * 7, 9, priority=1)
+    major = make_request([2] * 7, 9, arrived=1.0)
+    scheduler.add(minor)
+    simulation.step()
+    scheduler.add(major)
+    simulation.run()
+    assert (minor.num_preemptions, major.num_preemptions) == (1, 0)
+
+
+def test_requests_past_their_deadline_are_found_wherever_they_are() -> None:
+    clock = Clock()
+    scheduler = make_scheduler(clock=clock, max_sequences=1)
+    running, waiting, later, patient = (
+        make_request([1] * 5, deadline=deadline)
+        for deadline in (clock.now + 1, clock.now + 1, clock.now + 2, None)
+    )
+    for request in (running, waiting, later, patient):
+        scheduler.add(request)
+    Simulation(scheduler).step()
+    assert scheduler.overdue() == []
+    clock.now += 1
+    assert scheduler.overdue() == [running, waiting]
+    scheduler.finish(running, "deadline")
+    assert scheduler.pool.num_used == 0
+    assert scheduler.overdue() == [waiting]
+
+
+@pytest.mark.parametrize(("stretch", "tokens"), [(2.0, 10), (3.0, 20), (5.0, 40), (math.inf, 90)])
+def test_a_prompt_takes_only_the_time_that_decoding_sequences_can_spare(stretch: float, tokens: int) -> None:
+    scheduler = make_scheduler(64, max_batch_tokens=91, max_decode_stretch=stretch)
+    simulation = Simulation(scheduler)
+    decoding = make_request([1] * 5, max_tokens=50)
+    scheduler.add(decoding)
+    simulation.step()
+    # A decoding step takes 10 s, of which its token is 1: a stretch of 3 leaves 20 s for as many tokens.
+    teach(scheduler, step=9.0, token=1.0)
+    scheduler.add(make_request([2] * 200, max_tokens=2))
+    sizes = [item.num_tokens for item in simulation.step()]
+    assert sizes == [1, pytest.approx(max(tokens, LEAST_CHUNK), abs=1)]
+
+
+def test_a_prompt_gets_on_however_slow_it_is() -> None:
+    scheduler = make_scheduler(64, max_batch_tokens=64, max_decode_stretch=1.01)
+    simulation = Simulation(scheduler)
+    scheduler.add(make_request([1] * 5, max_tokens=50))
+    simulation.step()
+    teach(scheduler, step=0.001, token=1.0)
+    prompts = [make_request([2] * 100, max_tokens=2), make_request([3] * 100, max_tokens=2)]
+    for request in prompts:
+        scheduler.add(request)
+    assert [item.num_tokens for item in simulation.step()] == [1, LEAST_CHUNK]
+    simulation.run()
+    assert all(request.num_output_tokens == 2 for request in prompts)
+
+
+def test_prompts_alone_fill_the_step() -> None:
+    scheduler = make_scheduler(64, max_batch_tokens=64, max_decode_stretch=2.0)
+    teach(scheduler, step=1.0, token=1.0)
+    scheduler.add(make_request([2] * 200, max_tokens=2))
+    assert [item.num_tokens for item in Simulation(scheduler).step()] == [64]
+
+
 def test_growth_preempts_the_newest_and_the_oldest_gets_on() -> None:
     scheduler = make_scheduler(num_blocks=4, prefix_cache=False)
     simulation = Simulation(scheduler)
@@ -236,3 +300,13 @@ def test_tokens_found_again_after_preemption_are_no_hits() -> None:
     assert new.num_preemptions > 0
     assert new.num_cached == 0
     assert scheduler.prefix_stats.hits == 0
+
+
+def test_aborting_a_refused_request_changes_nothing() -> None:
+    scheduler = make_scheduler(max_waiting=1)
+    scheduler.add(make_request([1]))
+    refused = make_request([1])
+    with pytest.raises(EngineOverloaded):
+        scheduler.add(refused)
+    scheduler.finish(refused, "abort")
+    assert len(scheduler.waiting) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from backend_engine.errors import CheckpointError, ModelError, UnsupportedModel
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.loading.dequantize import DEQUANTIZE
 from backend_engine.models.llama import build_model
+from backend_engine.rope_scaling import RopeScaling
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_gguf
 
 CHAT_TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
@@ -93,8 +95,8 @@ def test_llama3_rope_factors_come_from_their_tensor(tmp_path: Path) -> None:
     model = random_model("llama", rope_parameters=LLAMA3_ROPE)
     config = load_checkpoint(save_gguf(model, tmp_path / "m.gguf", GGMLQuantizationType.F16)).config
     assert config.rope_scaling is not None
-    assert config.rope_scaling["rope_type"] == "factors"
-    assert max(config.rope_scaling["factors"]) == pytest.approx(8.0)
+    assert config.rope_scaling.kind == "factors"
+    assert max(config.rope_scaling.factors) == pytest.approx(8.0)
 
 
 def test_linear_rope_scaling_and_a_sliding_window_are_read(model_file: Path, tmp_path: Path) -> None:
@@ -104,8 +106,26 @@ def test_linear_rope_scaling_and_a_sliding_window_are_read(model_file: Path, tmp
         "llama.attention.sliding_window": 100,
     }
     config = load_checkpoint(rewritten(model_file, tmp_path / "m.gguf", changes)).config
-    assert config.rope_scaling == {"rope_type": "linear", "factor": 4.0}
+    assert config.rope_scaling == RopeScaling("linear", 4.0)
     assert config.max_context == 100
+
+
+def test_yarn_is_read_with_its_bounds(model_file: Path, tmp_path: Path) -> None:
+    keys = {
+        "type": "yarn",
+        "factor": 4.0,
+        "original_context_length": 128,
+        "yarn_beta_fast": 16.0,
+        "yarn_beta_slow": 2.0,
+        "attn_factor": 0.5,
+    }
+    changes = {f"llama.rope.scaling.{key}": value for key, value in keys.items()}
+    config = load_checkpoint(rewritten(model_file, tmp_path / "m.gguf", changes)).config
+    magnitude = 0.5 * (0.1 * math.log(4.0) + 1)
+    assert config.rope_scaling == RopeScaling(
+        "yarn", 4.0, 128, beta_fast=16.0, beta_slow=2.0, attention_factor=pytest.approx(magnitude)
+    )
+    assert config.max_context == 512
 
 
 def test_chat_template_knows_the_special_tokens(model_file: Path, tmp_path: Path) -> None:
@@ -121,7 +141,17 @@ def test_chat_template_knows_the_special_tokens(model_file: Path, tmp_path: Path
     [
         ({"general.architecture": "gemma"}, UnsupportedModel, "'gemma' is not supported"),
         ({"llama.expert_count": 8}, UnsupportedModel, "mixture"),
-        ({"llama.rope.scaling.type": "yarn"}, UnsupportedModel, "'yarn'"),
+        ({"llama.rope.scaling.type": "longrope"}, UnsupportedModel, "'longrope'"),
+        ({"llama.rope.scaling.type": "yarn"}, CheckpointError, "scaling.factor is missing"),
+        (
+            {
+                "llama.rope.scaling.type": "yarn",
+                "llama.rope.scaling.factor": 4.0,
+                "llama.rope.scaling.yarn_log_multiplier": 0.1,
+            },
+            UnsupportedModel,
+            "yarn_log_multiplier",
+        ),
         ({"llama.rope.dimension_count": 8}, UnsupportedModel, "part of the head"),
         ({"llama.attention.value_length": 8}, UnsupportedModel, "different length"),
         ({"llama.block_count": None}, CheckpointError, "block_count is missing"),

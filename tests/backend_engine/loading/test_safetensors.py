@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from backend_engine.errors import CheckpointError, ModelError, UnsupportedModel
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.models.llama import build_model
+from backend_engine.rope_scaling import RopeScaling
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_directory
 
 
@@ -75,9 +77,22 @@ def test_rope_is_read_in_old_and_new_spelling(directory: Path) -> None:
     edit_json(config, rope_parameters=None, rope_scaling=old_scaling, rope_theta=10_000.0)
     old = load_checkpoint(directory).config
     assert new.rope_theta == old.rope_theta == 10_000.0
-    assert new.rope_scaling is not None
-    assert old.rope_scaling == old_scaling
-    assert new.rope_scaling["factor"] == 8.0
+    assert old.rope_scaling == new.rope_scaling == RopeScaling("llama3", 8.0, 64)
+
+
+def test_yarn_is_read_in_the_ways_that_it_is_written(directory: Path) -> None:
+    def scaling(**parameters: Any) -> RopeScaling | None:
+        edit_json(directory / "config.json", rope_parameters={"rope_type": "yarn", **parameters})
+        return load_checkpoint(directory).config.rope_scaling
+
+    assert scaling(factor=4.0) == RopeScaling("yarn", 4.0)
+    assert scaling(factor=4.0, original_max_position_embeddings=64) == RopeScaling("yarn", 4.0, 64)
+    from_windows = scaling(factor=None, original_max_position_embeddings=64)
+    assert from_windows == RopeScaling("yarn", 256 / 64, 64)
+    # DeepSeek's two weights: the share of the first over the second.
+    weighted = scaling(factor=4.0, mscale=2.0, mscale_all_dim=1.0)
+    expected = (0.2 * math.log(4.0) + 1) / (0.1 * math.log(4.0) + 1)
+    assert weighted == RopeScaling("yarn", 4.0, attention_factor=pytest.approx(expected))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +140,9 @@ def test_chat_templates_are_found_where_they_may_lie(directory: Path) -> None:
         ({"partial_rotary_factor": 0.5}, UnsupportedModel, "partial_rotary_factor"),
         ({"rope_parameters": {"full_attention": {}}}, UnsupportedModel, "by layer"),
         ({"rope_parameters": [1]}, CheckpointError, "rope"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, UnsupportedModel, "'longrope'"),
+        ({"rope_parameters": {"rope_type": "linear"}}, CheckpointError, "factor is None"),
+        ({"rope_parameters": {**LLAMA3_ROPE, "factor": "8"}}, CheckpointError, "factor is '8'"),
         ({"hidden_size": None}, CheckpointError, "hidden_size is None"),
         ({"hidden_size": "96"}, CheckpointError, "hidden_size is '96'"),
         ({"num_hidden_layers": 0}, UnsupportedModel, "num_layers"),

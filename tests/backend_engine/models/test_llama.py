@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "llama",
         {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}},
     ),
+    "llama with yarn": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "rope_theta": 10_000.0,
+            }
+        },
+    ),
     "llama with a head_dim of its own": ("llama", {"head_dim": 32}),
     "mistral": ("mistral", {"sliding_window": None}),
     "qwen2": ("qwen2", {}),
@@ -54,6 +66,19 @@ def test_directory_gives_the_logits_of_transformers(variant: str, tmp_path: Path
     torch.testing.assert_close(logits, reference_logits(reference, PROMPT), rtol=1e-4, atol=2e-4)
 
 
+def test_dynamic_rope_gives_the_logits_of_transformers_at_the_served_length(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    reference = random_model("llama", rope_parameters=rope, max_position_embeddings=64)
+    checkpoint = load_checkpoint(save_directory(reference, tmp_path))
+    assert checkpoint.config.max_context == 256
+    for length in (len(PROMPT), 60):
+        # Past the trained window, the window served is the length; within it, any length is served alike.
+        served = replace(checkpoint, config=checkpoint.config.served(max(length, 64), None))
+        prompt = PROMPT[:length]
+        logits = prompt_logits(build_model(served, quantization="none"), prompt)
+        torch.testing.assert_close(logits, reference_logits(reference, prompt), rtol=1e-4, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     "kind",
     [getattr(GGMLQuantizationType, name) for name in ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")],
@@ -68,7 +93,18 @@ def test_gguf_of_every_tensor_type_gives_the_logits_of_its_rounded_weights(
     torch.testing.assert_close(logits, reference_logits(reference, PROMPT), rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("variant", ["llama untied", "llama with llama3 rope", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "llama untied",
+        "llama with llama3 rope",
+        "llama with linear rope",
+        "llama with yarn",
+        "mistral",
+        "qwen2",
+        "qwen3",
+    ],
+)
 def test_gguf_of_every_architecture_gives_the_logits_of_transformers(variant: str, tmp_path: Path) -> None:
     model_type, changes = VARIANTS[variant]
     reference = random_model(model_type, **changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -296,14 +295,6 @@ async def test_failures_have_openais_shape(
     assert set(answer) == {"error"}
     assert set(answer["error"]) == {"message", "type", "param", "code"}
     assert (answer["error"]["code"], answer["error"]["param"]) == (code, param)
-
-
-async def test_headers_that_are_not_built_are_refused_by_name(http: aiohttp.ClientSession) -> None:
-    body = {"model": "smollm2", "messages": MESSAGES}
-    headers = {"x-forebay-priority": "1"}
-    async with http.post("/v1/chat/completions", json=body, headers=headers) as response:
-        assert response.status == 400
-        assert "x-forebay-priority" in json.loads(await response.read())["error"]["message"]
 
 
 async def test_a_wrong_method_says_which_is_right(http: aiohttp.ClientSession) -> None:

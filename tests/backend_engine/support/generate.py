@@ -11,12 +11,13 @@ from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 
 
-def make_request(prompt: Sequence[int], **settings: object) -> Request:
+def make_request(prompt: Sequence[int], *, priority: int = 0, **settings: object) -> Request:
     """Return a greedy request for 64 tokens, unless `settings` say otherwise."""
     params = SamplingParams(
         **{"max_tokens": 64, "temperature": 0, "ignore_eos": True, **settings}  # type: ignore[arg-type]
     )
-    return Request("test", list(prompt), params, IncrementalDetokenizer(lambda token: b"x"))
+    detokenizer = IncrementalDetokenizer(lambda token: b"x")
+    return Request("test", list(prompt), params, detokenizer, priority=priority)
 
 
 def run_to_end(engine: Engine) -> None:

@@ -92,6 +92,11 @@ def save_gguf(model: Any, path: Path, kind: gguf.GGMLQuantizationType) -> Path:
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     _write_tokenizer(writer)
+    if config.rope_parameters["rope_type"] in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(config.rope_parameters["rope_type"]))
+        writer.add_rope_scaling_factor(config.rope_parameters["factor"])
+    if config.rope_parameters["rope_type"] == "yarn":
+        writer.add_rope_scaling_orig_ctx_len(config.rope_parameters["original_max_position_embeddings"])
     if config.rope_parameters["rope_type"] == "llama3":
         plain = 1.0 / config.rope_parameters["rope_theta"] ** (torch.arange(0, head_dim, 2) / head_dim)
         factors = (plain / model.model.rotary_emb.inv_freq).numpy().astype(np.float32)
