@@ -5,21 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from backend_engine.attention.torch_cpu import TorchKVPages, kv_bytes_per_token
+from backend_engine.attention.torch_cpu import TorchKVPages
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.engine import Engine
 from backend_engine.errors import ModelError
 from backend_engine.kv.block_pool import BlockPool
+from backend_engine.kv.dtype import kv_bytes_per_token
 from backend_engine.launcher import EngineOptions
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.model_config import ModelConfig
-from backend_engine.models.llama import build_model
-from backend_engine.runner import Model, Runner
+from backend_engine.models.llama import LlamaModel, build_model
+from backend_engine.models.torch_decoder import TorchDecoder
+from backend_engine.native.decoder import NativeDecoder, unsupported_by_native
+from backend_engine.native.library import Team, native_library
+from backend_engine.native.packed_linear import PackedLinear
+from backend_engine.native.pages import NativePages
+from backend_engine.quant.base import LinearFormat, Quantization
+from backend_engine.quant.block_format import BlockFormat
+from backend_engine.quant.block_linear import BlockLinear
+from backend_engine.quant.fp32 import Fp32Format
+from backend_engine.runner import Decoder, Runner
 from backend_engine.scheduler import Scheduler
 from backend_engine.tokenizer import Tokenizer
 
@@ -28,9 +38,10 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in memory with its text side."""
+    """A model in memory with its text side; `team` runs its native kernels, None if torch computes."""
 
-    model: Model
+    model: LlamaModel
+    team: Team | None
     config: ModelConfig
     tokenizer: Tokenizer
     chat_template: ChatTemplate | None
@@ -50,26 +61,46 @@ class LoadedModel:
         return wanted
 
 
-def load_model(path: str, quantization: Literal["int8", "none"], *, threads: int = 0) -> LoadedModel:
+def load_model(path: str, quantization: Quantization, *, threads: int = 0) -> LoadedModel:
     """Load the model at `path` for `threads` threads (0: one per core).
 
     Raises CheckpointError or UnsupportedModel naming what is wrong with its files.
     """
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    threads = threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
     checkpoint = load_checkpoint(Path(path))
+    library = None if quantization == "none" else native_library()
+    team = None if library is None else Team(library, threads)
     return LoadedModel(
-        model=build_model(checkpoint, quantization=quantization),
+        model=build_model(checkpoint, linear_format(quantization, team)),
+        team=team,
         config=checkpoint.config,
         tokenizer=checkpoint.tokenizer,
         chat_template=checkpoint.chat_template,
     )
 
 
+def linear_format(quantization: Quantization, team: Team | None) -> LinearFormat:
+    """Return what makes linear layers, native ones if there is a team to run them."""
+    if quantization == "none":
+        return Fp32Format()
+    return BlockFormat(quantization, BlockLinear if team is None else partial(PackedLinear, team))
+
+
+def build_decoder(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Decoder:
+    """Give `loaded` its KV pages; the native decoder runs it if that can."""
+    size, dtype = options.block_size, options.kv_dtype
+    if loaded.team is not None and unsupported_by_native(loaded.config, size) is None:
+        pages = NativePages(loaded.config, num_blocks, size, dtype)
+        return NativeDecoder(loaded.model, pages, loaded.team)
+    return TorchDecoder(loaded.model, TorchKVPages(loaded.config, num_blocks, size, dtype))
+
+
 def build_engine(
     loaded: LoadedModel, options: EngineOptions, *, on_step: Callable[[int], None] | None = None
 ) -> Engine:
     """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block."""
-    block_bytes = kv_bytes_per_token(loaded.config) * options.block_size
+    block_bytes = kv_bytes_per_token(loaded.config, options.kv_dtype) * options.block_size
     num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
         need = -(-block_bytes // MIB)
@@ -81,5 +112,5 @@ def build_engine(
         max_waiting=options.max_waiting,
         prefix_cache=options.prefix_cache,
     )
-    runner = Runner(loaded.model, TorchKVPages(loaded.config, num_blocks, options.block_size))
+    runner = Runner(build_decoder(loaded, options, num_blocks))
     return Engine(runner, scheduler, loaded.end_ids, on_step=on_step)

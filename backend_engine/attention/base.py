@@ -28,7 +28,6 @@ class AttentionBackend(Protocol):
 class KVPages(Protocol):
     """The KV memory of all layers."""
 
-    num_blocks: int
     block_size: int
 
     def prepare(self, batch: ForwardBatch) -> AttentionBackend:
