@@ -1,5 +1,4 @@
 """C++ kernels for the CPU: a shared library of plain C functions, built here or shipped in the wheel.
 
-`src/` holds the kernels, `build.py` compiles them, `library.py` loads what suits this machine. Nothing in
-here needs torch before `packed_linear.py`, so that other processes can use the library too.
+`src/` holds the kernels, `build.py` compiles them, `library.py` loads what suits this machine.
 """

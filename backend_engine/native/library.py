@@ -9,6 +9,7 @@ import structlog
 
 from backend_engine.native.abi import BatchStruct, LinearStruct, ModelStruct, PagesStruct
 from backend_engine.native.build import BuildError, library_path, supported_sets
+from backend_engine.native.huge_memory import HugeMemory
 
 _log = structlog.get_logger("engine")
 
@@ -42,7 +43,8 @@ class Team:
 
     def __init__(self, library: Library, threads: int) -> None:
         self.library = library
-        self.threads = threads
+        self.memory = HugeMemory()
+        """Of the weights that they read."""
         self.handle: int = library.team_new(threads)
 
     def __del__(self) -> None:

@@ -26,8 +26,8 @@ class PackedLinear:
         self.in_features, self.out_features = in_features, len(weights.codes)
         self._team = team
         missing = -self.out_features % PANEL
-        self._codes = _pack_codes(weights, missing)
-        self._scales = _pack_scales(weights, missing)
+        self._codes = team.memory.copy(_pack_codes(weights, missing))
+        self._scales = team.memory.copy(_pack_scales(weights, missing))
         self._bias = None if bias is None else F.pad(bias.float(), (0, missing))
         self.struct = LinearStruct(
             in_features=self.in_features,
@@ -58,8 +58,8 @@ def _pack_codes(weights: BlockWeights, missing: int) -> torch.Tensor:
     codes = F.pad(weights.codes.flatten(1), (0, 0, 0, missing))
     panels = codes.view(-1, PANEL, weights.codes.shape[1], BLOCK // _GROUP, _GROUP).permute(0, 2, 3, 1, 4)
     if weights.bits == 8:
-        return panels.contiguous()
-    low, high = panels.contiguous().chunk(2, dim=2)
+        return panels
+    low, high = panels.chunk(2, dim=2)
     return low | (high << 4)
 
 
@@ -70,5 +70,5 @@ def _pack_scales(weights: BlockWeights, missing: int) -> torch.Tensor:
         return F.pad(values, (0, 0, 0, missing)).view(-1, PANEL, values.shape[1]).transpose(1, 2)
 
     if weights.minimums is None:
-        return panels(weights.scales).contiguous()
+        return panels(weights.scales)
     return torch.stack((panels(weights.scales), panels(weights.minimums)), dim=2)

@@ -7,6 +7,7 @@ import torch
 from backend_engine.kv.dtype import TORCH_DTYPES, KVDtype
 from backend_engine.model_config import ModelConfig
 from backend_engine.native.abi import PagesStruct
+from backend_engine.native.huge_memory import HugeMemory
 
 TILE = 16
 """Positions that lie side by side; a KV block is a whole number of tiles."""
@@ -19,8 +20,9 @@ class NativePages:
         self.block_size = block_size
         slots = num_blocks * block_size
         tiles = (config.num_layers, slots // TILE, config.num_kv_heads)
-        self.k = torch.zeros(*tiles, config.head_dim, TILE, dtype=TORCH_DTYPES[dtype])
-        self.v = torch.zeros(*tiles, TILE, config.head_dim, dtype=TORCH_DTYPES[dtype])
+        memory = HugeMemory()
+        self.k = memory.zeros((*tiles, config.head_dim, TILE), TORCH_DTYPES[dtype])
+        self.v = memory.zeros((*tiles, TILE, config.head_dim), TORCH_DTYPES[dtype])
         scales = tiles if dtype == "int8" else (0,)
         self.k_scales, self.v_scales = (torch.zeros(*scales, TILE) for _ in range(2))
         self.struct = PagesStruct(

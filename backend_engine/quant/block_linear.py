@@ -48,7 +48,8 @@ def quantize_blocks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Round `x` [rows, features] to whole numbers [rows, blocks, 32] and scales [rows, blocks], both fp32."""
     blocks = F.pad(x, (0, -x.shape[1] % BLOCK)).view(len(x), -1, BLOCK)
     most = blocks.abs().amax(-1)
-    inverse = torch.where(most > 0, _LEVELS / most, 0.0)
+    # Not `_LEVELS / most`, which torch turns into a product with the reciprocal: two roundings.
+    inverse = torch.where(most > 0, torch.full_like(most, _LEVELS) / most, 0.0)
     return (blocks * inverse.unsqueeze(-1)).round_(), most / _LEVELS
 
 

@@ -70,6 +70,8 @@ class Attention {
   template <int Q>
   void together(const float* const (&q)[Q], float* const (&out)[Q], const int64_t (&visible)[Q], int64_t head,
                 const int64_t* table) {
+    // Few query vectors are too few sums at a time to keep the multipliers busy.
+    constexpr int W = kTileQueries / Q > kTileVectors ? kTileVectors : kTileQueries / Q;
     const int64_t dim = model_.head_dim, longest = visible[Q - 1];
     float most[Q], total[Q], weights[Q][kTilePositions];
     for (int i = 0; i < Q; ++i) {
@@ -82,29 +84,47 @@ class Attention {
       int count = 0;
       for (; count < kTileVectors && start + count * kLanes < longest; ++count)
         tiles[count] = tile_of(table, start + count * kLanes);
-      for (int t = 0; t < count; ++t) score<Q>(q, tiles[t], head, t, weights);
+      // Scores hide the latency of this tile's values, and what follows that of the next one's keys.
+      const int64_t bytes = kLanes * dim * static_cast<int64_t>(sizeof(typename Element::Type));
+      for (int t = 0; t < count; ++t) prefetch<2>(pages_.values(tiles[t], head), bytes);
+      int t = 0;
+      for (; t + W <= count; t += W) score<Q, W>(q, tiles, head, t, weights);
+      for (; t < count; ++t) score<Q, 1>(q, tiles, head, t, weights);
+      for (int64_t at = start + kTilePositions; at < longest && at < start + 2 * kTilePositions; at += kLanes)
+        prefetch<2>(pages_.keys(tile_of(table, at), head), bytes);
       for (int i = 0; i < Q; ++i)
         soften(weights[i], count, visible[i] - start, tiles, head, most[i], total[i], out[i]);
-      for (int64_t d = 0; d < dim; d += kLanes) weigh<Q>(weights, tiles, count, head, d, out);
+      int64_t d = 0;
+      for (; d + W * kLanes <= dim; d += W * kLanes) weigh<Q, W>(weights, tiles, count, head, d, out);
+      for (; d < dim; d += kLanes) weigh<Q, 1>(weights, tiles, count, head, d, out);
     }
     for (int i = 0; i < Q; ++i)
       for (int64_t d = 0; d < dim; d += kLanes) store(out[i] + d, divide(load(out[i] + d), broadcast(total[i])));
   }
 
-  // 16 positions' scores for every query vector.
-  template <int Q>
-  void score(const float* const (&q)[Q], int64_t tile, int64_t head, int t, float (&scores)[Q][kTilePositions]) {
-    const auto* keys = pages_.keys(tile, head);
-    F32 sums[Q];
-    for (int i = 0; i < Q; ++i) sums[i] = zeros();
-    for (int64_t d = 0; d < model_.head_dim; ++d) {
-      const F32 k = Element::load(keys + d * kLanes);
-#pragma GCC unroll 16
-      for (int i = 0; i < Q; ++i) sums[i] = multiply_add(broadcast(q[i][d]), k, sums[i]);
+  // The scores of W times 16 positions for every query vector.
+  template <int Q, int W>
+  void score(const float* const (&q)[Q], const int64_t* tiles, int64_t head, int t, float (&scores)[Q][kTilePositions]) {
+    const typename Element::Type* keys[W];
+    F32 sums[W][Q];
+    for (int w = 0; w < W; ++w) {
+      keys[w] = pages_.keys(tiles[t + w], head);
+      for (int i = 0; i < Q; ++i) sums[w][i] = zeros();
     }
-    for (int i = 0; i < Q; ++i) {
-      if constexpr (Element::kScaled) sums[i] = multiply(sums[i], load(pages_.key_scales(tile, head)));
-      store(scores[i] + t * kLanes, sums[i]);
+    for (int64_t d = 0; d < model_.head_dim; ++d) {
+#pragma GCC unroll 4
+      for (int w = 0; w < W; ++w) {
+        const F32 k = Element::load(keys[w] + d * kLanes);
+#pragma GCC unroll 16
+        for (int i = 0; i < Q; ++i) sums[w][i] = multiply_add(broadcast(q[i][d]), k, sums[w][i]);
+      }
+    }
+    for (int w = 0; w < W; ++w) {
+      for (int i = 0; i < Q; ++i) {
+        if constexpr (Element::kScaled)
+          sums[w][i] = multiply(sums[w][i], load(pages_.key_scales(tiles[t + w], head)));
+        store(scores[i] + (t + w) * kLanes, sums[w][i]);
+      }
     }
   }
 
@@ -137,21 +157,27 @@ class Attention {
         store(out + d, multiply(load(out + d), broadcast(shrink)));
   }
 
-  // 16 dimensions of values, added up in order of position.
-  template <int Q>
+  // W times 16 dimensions of values, added up in order of position.
+  template <int Q, int W>
   void weigh(const float (&weights)[Q][kTilePositions], const int64_t* tiles, int count, int64_t head, int64_t d,
              float* const (&out)[Q]) {
-    F32 sums[Q];
-    for (int i = 0; i < Q; ++i) sums[i] = load(out[i] + d);
+    F32 sums[W][Q];
+    for (int w = 0; w < W; ++w)
+      for (int i = 0; i < Q; ++i) sums[w][i] = load(out[i] + d + w * kLanes);
     for (int t = 0; t < count; ++t) {
       const auto* values = pages_.values(tiles[t], head) + d;
       for (int lane = 0; lane < kLanes; ++lane) {
-        const F32 v = Element::load(values + lane * model_.head_dim);
+#pragma GCC unroll 4
+        for (int w = 0; w < W; ++w) {
+          const F32 v = Element::load(values + lane * model_.head_dim + w * kLanes);
 #pragma GCC unroll 16
-        for (int i = 0; i < Q; ++i) sums[i] = multiply_add(broadcast(weights[i][t * kLanes + lane]), v, sums[i]);
+          for (int i = 0; i < Q; ++i)
+            sums[w][i] = multiply_add(broadcast(weights[i][t * kLanes + lane]), v, sums[w][i]);
+        }
       }
     }
-    for (int i = 0; i < Q; ++i) store(out[i] + d, sums[i]);
+    for (int w = 0; w < W; ++w)
+      for (int i = 0; i < Q; ++i) store(out[i] + d + w * kLanes, sums[w][i]);
   }
 
   static int lanes(int64_t visible, int t) {

@@ -15,7 +15,7 @@ namespace forebay {
 
 struct FourBits {
   static constexpr int kBytes = kBlock * kLanes / 2;
-  static constexpr int kScales = 2 * kLanes;
+  static constexpr int kScaleValues = 2 * kLanes;
 
   static I32 begin(int32_t) { return broadcast(0); }
 
@@ -42,15 +42,18 @@ struct FourBits {
     }
   }
 
-  static F32 finish(F32 y, F32 sum, const uint16_t* scales, float scaled_sum) {
-    y = multiply_add(sum, load_half(scales), y);
-    return multiply_add(broadcast(scaled_sum), load_half(scales + kLanes), y);
-  }
+  struct Scales {
+    F32 scale, minimum;
+    explicit Scales(const uint16_t* p) : scale(load_half(p)), minimum(load_half(p + kLanes)) {}
+    F32 finish(F32 y, F32 sum, float scaled_sum) const {
+      return multiply_add(broadcast(scaled_sum), minimum, multiply_add(sum, scale, y));
+    }
+  };
 };
 
 struct EightBits {
   static constexpr int kBytes = kBlock * kLanes;
-  static constexpr int kScales = kLanes;
+  static constexpr int kScaleValues = kLanes;
 
   static I32 begin(int32_t activation_sum) { return begin_bytes(activation_sum); }
 
@@ -70,43 +73,62 @@ struct EightBits {
     }
   }
 
-  static F32 finish(F32 y, F32 sum, const uint16_t* scales, float) {
-    return multiply_add(sum, load_half(scales), y);
-  }
+  struct Scales {
+    F32 scale;
+    explicit Scales(const uint16_t* p) : scale(load_half(p)) {}
+    F32 finish(F32 y, F32 sum, float) const { return multiply_add(sum, scale, y); }
+  };
 };
 
-// R rows by P panels, kept in registers over the whole sum.
+// Bytes of codes, and of scales, that are fetched before they are needed.
+constexpr int kCodesAhead = 4096, kScalesAhead = 1024;
+
+// R rows by P panels, kept in registers over the whole sum. `fetch_ahead` brings the panels after these nearer,
+// which the first of many rows should do.
 template <class Format, int R, int P>
-inline void tile(const Linear& w, const int64_t (&panels)[P], const QuantizedRows& x, int64_t row, F32 (&y)[R][P]) {
+inline void tile(const Linear& w, const int64_t (&panels)[P], const QuantizedRows& x, int64_t row, F32 (&y)[R][P], 
+                 bool fetch_ahead) {
   const int8_t* activations[R];
   for (int r = 0; r < R; ++r) activations[r] = x.codes.data() + (row + r) * x.blocks * kBlock;
   const uint8_t* codes[P];
   const uint16_t* scales[P];
   for (int p = 0; p < P; ++p) {
     codes[p] = w.codes + panels[p] * x.blocks * Format::kBytes;
-    scales[p] = w.scales + panels[p] * x.blocks * Format::kScales;
+    scales[p] = w.scales + panels[p] * x.blocks * Format::kScaleValues;
     for (int r = 0; r < R; ++r) y[r][p] = zeros();
   }
   for (int64_t block = 0; block < x.blocks; ++block) {
+    // A single row is as fast as memory is. Panels lie one behind the other, so this reaches into the next.
+    if constexpr (R == 1 && P == 1) {
+      prefetch<3>(codes[0], Format::kBytes, kCodesAhead);
+      prefetch<3>(scales[0], 2 * Format::kScaleValues, kScalesAhead);
+    } else if (fetch_ahead) {
+      for (int p = 0; p < P; ++p) {
+        prefetch<2>(codes[p], Format::kBytes, P * x.blocks * Format::kBytes);
+        prefetch<2>(scales[p], 2 * Format::kScaleValues, P * x.blocks * 2 * Format::kScaleValues);
+      }
+    }
     I32 sums[R][P];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) sums[r][p] = Format::begin(x.sums[(row + r) * x.blocks + block]);
     Format::template block<R, P>(codes, activations, sums);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const int64_t at = (row + r) * x.blocks + block;
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p)
-        y[r][p] = Format::finish(y[r][p], multiply(to_float(sums[r][p]), broadcast(x.scales[at])), scales[p],
-                                 x.scaled_sums[at]);
-      activations[r] += kBlock;
+    for (int p = 0; p < P; ++p) {
+      const typename Format::Scales weights(scales[p]);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const int64_t at = (row + r) * x.blocks + block;
+        const F32 sum = multiply(to_float(sums[r][p]), broadcast(x.scales[at]));
+        y[r][p] = weights.finish(y[r][p], sum, x.scaled_sums[at]);
+      }
     }
+    for (int r = 0; r < R; ++r) activations[r] += kBlock;
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       codes[p] += Format::kBytes;
-      scales[p] += Format::kScales;
+      scales[p] += Format::kScaleValues;
     }
   }
 }
@@ -117,7 +139,7 @@ inline void tiles(const Linear& w, const int64_t (&panels)[P], const QuantizedRo
                   Use use) {
   const auto one = [&]<int R>(int64_t row) {
     F32 y[R][P];
-    tile<Format, R, P>(w, panels, x, row, y);
+    tile<Format, R, P>(w, panels, x, row, y, row == begin);
     for (int r = 0; r < R; ++r)
       for (int p = 0; p < P; ++p) use(row + r, p, y[r][p]);
   };
@@ -137,13 +159,29 @@ inline void tiles(const Linear& w, const int64_t (&panels)[P], const QuantizedRo
   }
 }
 
+template <class Format, int P, class Use>
+inline void products_of(const Linear& w, const int64_t (&panels)[P], const QuantizedRows& x, int64_t begin, int64_t end,
+                        Use use) {
+  if (end - begin > 1) {
+    tiles<Format, P>(w, panels, x, begin, end, use);
+    return;
+  }
+  // A single row goes panel by panel, so that memory is read in order.
+  for (int p = 0; p < P; ++p) {
+    const int64_t panel[1] = {panels[p]};
+    F32 y[1][1];
+    tile<Format, 1, 1>(w, panel, x, begin, y, true);
+    use(begin, p, y[0][0]);
+  }
+}
+
 template <int P, class Use>
 inline void products(const Linear& w, const int64_t (&panels)[P], const QuantizedRows& x, int64_t begin, int64_t end,
                      Use use) {
   if (w.bits == 4)
-    tiles<FourBits, P>(w, panels, x, begin, end, use);
+    products_of<FourBits, P>(w, panels, x, begin, end, use);
   else
-    tiles<EightBits, P>(w, panels, x, begin, end, use);
+    products_of<EightBits, P>(w, panels, x, begin, end, use);
 }
 
 // A thread takes so many rows of a product at once; enough that weights come from memory once in a while only.

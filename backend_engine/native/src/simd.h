@@ -28,6 +28,13 @@ inline int32_t load_four(const int8_t* bytes) {
   return word;
 }
 
+// Brings `bytes` bytes, `ahead` bytes after `p`, into the cache: the nearest with `Locality` 3, the next with 2.
+template <int Locality>
+inline void prefetch(const void* p, int64_t bytes, int64_t ahead = 0) {
+  const char* begin = static_cast<const char*>(p) + ahead;
+  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(begin + at, 0, Locality);
+}
+
 // e^x within 2 units of the last place, for x <= 88; below -87 it stays at the smallest normal number.
 // Range reduction by ln 2 in two parts, then a polynomial of degree 6 (Cephes' expf).
 inline F32 exponential(F32 x) {

@@ -19,12 +19,13 @@ void pause() {
 #endif
 }
 
-void wait_while(const std::atomic<uint32_t>& word, uint32_t value) {
+template <class Word>
+void wait_while(const std::atomic<Word>& word, Word value) {
   for (int turn = 0; turn < kTurnsAwake; ++turn) {
     if (word.load(std::memory_order_acquire) != value) return;
     pause();
   }
-  while (word.load(std::memory_order_acquire) == value) word.wait(value, std::memory_order_acquire);
+  word.wait(value, std::memory_order_acquire);
 }
 
 }  // namespace
@@ -42,7 +43,7 @@ Team::~Team() {
 
 void Team::run(const std::function<void(Member&)>& body) {
   body_ = &body;
-  first_phase_ = phase_.load(std::memory_order_relaxed);
+  first_phase_ = static_cast<uint32_t>(next_.load(std::memory_order_relaxed) >> 32);
   open_.store(true);
   runs_.fetch_add(1, std::memory_order_release);
   runs_.notify_all();
@@ -68,13 +69,16 @@ void Team::work() {
   }
 }
 
-void Team::wait_for_phase(uint32_t phase) { wait_while(phase_, phase); }
+// All pieces are handed out, so the word changes when the phase does.
+void Team::wait_for_phase(uint32_t phase) {
+  const uint64_t next = next_.load(std::memory_order_acquire);
+  if (static_cast<uint32_t>(next >> 32) == phase) wait_while(next_, next);
+}
 
 void Team::next_phase(uint32_t phase) {
   done_.store(0, std::memory_order_relaxed);
-  phase_.store(phase, std::memory_order_release);
   next_.store(static_cast<uint64_t>(phase) << 32, std::memory_order_release);
-  phase_.notify_all();
+  next_.notify_all();
 }
 
 }  // namespace forebay

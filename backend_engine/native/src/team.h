@@ -52,10 +52,10 @@ class Team {
   const std::function<void(Member&)>* body_ = nullptr;
   uint32_t first_phase_ = 0;
   bool stopping_ = false;
-  // The phase in the upper half, the next piece to hand out in the lower.
+  // The phase in the upper half, the next piece to hand out in the lower: one word, so that nobody can take a
+  // piece of one phase for a piece of another.
   alignas(64) std::atomic<uint64_t> next_{0};
   alignas(64) std::atomic<int64_t> done_{0};
-  alignas(64) std::atomic<uint32_t> phase_{0};
   alignas(64) std::atomic<uint32_t> runs_{0};
   // A worker may enter while a run is open, and a run ends when the last has left.
   alignas(64) std::atomic<bool> open_{false};
