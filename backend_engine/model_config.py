@@ -64,3 +64,9 @@ class ModelConfig:
         """Tokens of context this engine accepts: the trained window, or a narrower sliding one."""
         window = self.sliding_window or self.max_position_embeddings
         return min(self.max_position_embeddings, window)
+
+    @property
+    def num_body_weights(self) -> int:
+        """Weights of the layers' matrices: each costs a multiplication and an addition per token."""
+        attention = self.head_dim * (2 * self.num_heads + 2 * self.num_kv_heads)
+        return self.num_layers * self.hidden_size * (attention + 3 * self.intermediate_size)
