@@ -62,6 +62,8 @@ $(RUNTIME): locks/runtime.txt pyproject.toml | $(BIN)/python
 	@echo "==> installing $(TORCH)"
 	@$(PIP) install -q "$(TORCH)"
 	@$(PIP) install -q --no-deps --no-build-isolation --editable .
+	@echo "==> compiling the engine's kernels for this machine"
+	-@$(BIN)/python -m backend_engine.native.build >/dev/null
 	@touch $@
 
 $(DEV): locks/dev.txt $(RUNTIME)

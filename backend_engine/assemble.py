@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from backend_engine.attention.torch_cpu import TorchKVPages, kv_bytes_per_token
+from backend_engine.attention.torch_cpu import TorchKVPages
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.engine import Engine
 from backend_engine.errors import ModelError
 from backend_engine.kv.block_bytes import BlockBytes
 from backend_engine.kv.block_pool import BlockPool
 from backend_engine.kv.disk_tier import DiskTier
+from backend_engine.kv.dtype import kv_bytes_per_token
 from backend_engine.kv.events import KvEventLog
 from backend_engine.kv.fingerprint import kv_fingerprint
 from backend_engine.kv.offload import Offload
@@ -24,8 +25,17 @@ from backend_engine.kv.tiers import RamTier
 from backend_engine.launcher import EngineOptions
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.model_config import ModelConfig
-from backend_engine.models.llama import build_model
-from backend_engine.runner import Model, Runner
+from backend_engine.models.llama import LlamaModel, build_model
+from backend_engine.models.torch_decoder import TorchDecoder
+from backend_engine.native.decoder import NativeDecoder, unsupported_by_native
+from backend_engine.native.library import Team, native_library
+from backend_engine.native.packed_linear import PackedLinear
+from backend_engine.native.pages import NativePages
+from backend_engine.quant.base import LinearFormat, Quantization
+from backend_engine.quant.block_format import BlockFormat
+from backend_engine.quant.block_linear import BlockLinear
+from backend_engine.quant.fp32 import Fp32Format
+from backend_engine.runner import Decoder, Runner
 from backend_engine.scheduler import Scheduler
 from backend_engine.tokenizer import Tokenizer
 
@@ -34,9 +44,10 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in memory with its text side."""
+    """A model in memory with its text side; `team` runs its native kernels, None if torch computes."""
 
-    model: Model
+    model: LlamaModel
+    team: Team | None
     config: ModelConfig
     tokenizer: Tokenizer
     chat_template: ChatTemplate | None
@@ -49,7 +60,7 @@ class LoadedModel:
 
 def load_model(
     path: str,
-    quantization: Literal["int8", "none"],
+    quantization: Quantization,
     *,
     threads: int = 0,
     max_context: int | None = None,
@@ -60,29 +71,49 @@ def load_model(
     `max_context` and `yarn_factor` set the window that is served (see `ModelConfig.served`). Raises
     CheckpointError or UnsupportedModel naming what is wrong with its files, ModelError for the window.
     """
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    threads = threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
     checkpoint = load_checkpoint(Path(path))
     checkpoint = replace(checkpoint, config=checkpoint.config.served(max_context, yarn_factor))
+    library = None if quantization == "none" else native_library()
+    team = None if library is None else Team(library, threads)
     return LoadedModel(
-        model=build_model(checkpoint, quantization=quantization),
+        model=build_model(checkpoint, linear_format(quantization, team)),
+        team=team,
         config=checkpoint.config,
         tokenizer=checkpoint.tokenizer,
         chat_template=checkpoint.chat_template,
     )
 
 
+def linear_format(quantization: Quantization, team: Team | None) -> LinearFormat:
+    """Return what makes linear layers, native ones if there is a team to run them."""
+    if quantization == "none":
+        return Fp32Format()
+    return BlockFormat(quantization, BlockLinear if team is None else partial(PackedLinear, team))
+
+
+def build_decoder(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Decoder:
+    """Give `loaded` its KV pages; the native decoder runs it if that can."""
+    size, dtype = options.block_size, options.kv_dtype
+    if loaded.team is not None and unsupported_by_native(loaded.config, size) is None:
+        pages = NativePages(loaded.config, num_blocks, size, dtype)
+        return NativeDecoder(loaded.model, pages, loaded.team)
+    return TorchDecoder(loaded.model, TorchKVPages(loaded.config, num_blocks, size, dtype))
+
+
 def build_engine(
     loaded: LoadedModel, options: EngineOptions, *, on_step: Callable[[int], None] | None = None
 ) -> Engine:
     """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block."""
-    block_bytes = kv_bytes_per_token(loaded.config) * options.block_size
+    block_bytes = kv_bytes_per_token(loaded.config, options.kv_dtype) * options.block_size
     num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
         need = -(-block_bytes // MIB)
         raise ModelError(f"kv_memory_mb {options.kv_memory_mb} holds no KV block; one needs {need} MiB")
-    pages = TorchKVPages(loaded.config, num_blocks, options.block_size)
+    decoder = build_decoder(loaded, options, num_blocks)
     kv_events = KvEventLog()
-    offload = build_offload(loaded, options, BlockBytes(pages.tensors, num_blocks))
+    offload = build_offload(loaded, options, BlockBytes(decoder.page_tensors, num_blocks))
     listeners = (kv_events,) if offload is None else (kv_events, offload)
     scheduler = Scheduler(
         BlockPool(num_blocks, options.block_size, listeners),
@@ -93,8 +124,7 @@ def build_engine(
         offload=offload,
         max_decode_stretch=options.max_decode_stretch,
     )
-    runner = Runner(loaded.model, pages)
-    return Engine(runner, scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
+    return Engine(Runner(decoder), scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
 
 
 def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes) -> Offload | None:

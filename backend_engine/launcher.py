@@ -33,10 +33,12 @@ class EngineOptions:
     """Address to listen on."""
     port: int = 8081
     """Port to listen on; 0 takes a free one."""
-    quantization: Literal["int8", "none"] = "int8"
-    """int8: weights rounded per output channel, activations per token. none: the reference in fp32."""
+    quantization: Literal["auto", "int8", "int4", "none"] = "auto"
+    """auto: weights in the file's own blocks of 4 or 8 bits, else int8. none: the reference in fp32."""
     kv_memory_mb: int = 512
     """Memory for the paged KV cache, in MiB."""
+    kv_dtype: Literal["fp16", "int8", "fp32"] = "fp16"
+    """Numbers in the KV cache; int8 has a scale for each token and head, and holds twice as many tokens."""
     block_size: int = 16
     """Tokens in one KV block; only full blocks are shared between requests."""
     max_batch_tokens: int = 512

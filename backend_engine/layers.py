@@ -13,14 +13,12 @@ class RMSNorm:
     """x / sqrt(mean(x²) + eps) * weight, over the last dimension (arXiv 1910.07467)."""
 
     def __init__(self, weight: torch.Tensor, eps: float) -> None:
-        # All ones where the weight has moved into the next matmul.
-        self._weight = None if bool((weight == 1).all()) else weight
+        self.weight = weight
         self._eps = eps
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         inverse = x.square().mean(-1, keepdim=True).add_(self._eps).rsqrt_()
-        normed = x * inverse
-        return normed if self._weight is None else normed.mul_(self._weight)
+        return (x * inverse).mul_(self.weight)
 
 
 def silu_and_mul(gate_up: torch.Tensor) -> torch.Tensor:

@@ -97,3 +97,9 @@ class ModelConfig:
                 )
             config = replace(config, served_context=max_context)
         return config
+
+    @property
+    def num_body_weights(self) -> int:
+        """Weights of the layers' matrices: each costs a multiplication and an addition per token."""
+        attention = self.head_dim * (2 * self.num_heads + 2 * self.num_kv_heads)
+        return self.num_layers * self.hidden_size * (attention + 3 * self.intermediate_size)

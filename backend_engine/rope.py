@@ -33,6 +33,11 @@ class RotaryEmbedding:
         self._cos, self._sin = angles.cos() * rotary.magnitude, angles.sin() * rotary.magnitude
         self._half = config.head_dim // 2
 
+    @property
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines of every position, fp32 [positions, head_dim / 2]."""
+        return self._cos, self._sin
+
     def at(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cosines and signed sines [tokens, 1, head_dim] for int64 `positions` [tokens]."""
         cos, sin = self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)

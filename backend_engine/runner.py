@@ -7,29 +7,28 @@ from typing import Protocol
 
 import torch
 
-from backend_engine.attention.base import AttentionBackend, KVPages
 from backend_engine.batch import ForwardBatch
 from backend_engine.scheduler import Scheduled
 
 
-class Model(Protocol):
-    """A decoder: hidden states for a batch, and logits for chosen rows of them."""
+class Decoder(Protocol):
+    """A model with its KV pages: from a batch to the logits that it asks for."""
 
-    def forward(self, batch: ForwardBatch, attention: AttentionBackend) -> torch.Tensor:
-        """Return the final hidden states [tokens, hidden]."""
-        ...
+    block_size: int
+    """Tokens in one KV block."""
+    page_tensors: tuple[torch.Tensor, ...]
+    """All that the pages store, each [layers, units, ...] with its units in the order of the blocks."""
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return fp32 logits [rows, vocab] of `hidden` [rows, hidden]."""
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """Return fp32 logits [logit rows, vocab], in the order of `batch.logit_rows`."""
         ...
 
 
 class Runner:
-    """Owns the model and its KV pages."""
+    """Owns the decoder."""
 
-    def __init__(self, model: Model, pages: KVPages) -> None:
-        self._model = model
-        self._pages = pages
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
 
     @torch.inference_mode()
     def run(self, step: Sequence[Scheduled]) -> torch.Tensor:
@@ -38,11 +37,7 @@ class Runner:
         An item contributes its last row if it reaches its request's end, and every row if the request
         wants log-probabilities of its prompt (see `wanted_rows`).
         """
-        batch = self.pack(step)
-        hidden = self._model.forward(batch, self._pages.prepare(batch))
-        if not len(batch.logit_rows):
-            return torch.empty(0)
-        return self._model.logits(hidden[batch.logit_rows])
+        return self._decoder.forward(self.pack(step))
 
     def pack(self, step: Sequence[Scheduled]) -> ForwardBatch:
         """Lay the tokens of `step` one after another."""
@@ -52,7 +47,7 @@ class Runner:
         starts = [0]
         contexts: list[int] = []
         logit_rows: list[int] = []
-        size = self._pages.block_size
+        size = self._decoder.block_size
         for item in step:
             request, first = item.request, item.request.num_computed
             end = first + item.num_tokens

@@ -1,11 +1,13 @@
-"""The engine beside llama.cpp (Q4_0 of the same weights) and transformers: prefill, decode at batch 1, 8, 32.
+"""The engine beside llama.cpp (Q4_0 of the same weights), CTranslate2 (int8) and transformers.
 
     forebay bench engine [--json] [--rounds N] [--threads N] [--model NAME]
 
-Every system gets the same random prompts (128 tokens in, 128 out, end of text ignored), its own process
-and environment, and the machine to itself; systems take turns, and the median over rounds is printed.
-Speeds are tokens a second: prefill counts prompt tokens of one sequence, decode all sequences' tokens
-after the first. No quality figure goes with them: llama.cpp's row has 4-bit weights, ours 8-bit.
+Every system gets the same random prompts (128 tokens in and 128 out at batch 1, 8 and 32; 1,024 in and 256
+out at batch 1 and 8; end of text ignored), its own process and environment, and the machine to itself;
+systems take turns, and the median over rounds is printed. Speeds are tokens a second: prefill counts the
+prompt's tokens at batch 1, decode all sequences' tokens after the first. Perplexity is over windows of this
+repository's own documentation. Limits: what a decode step at batch 1 must read of the model file, as a share of
+the memory bandwidth measured in this run, and the operations of the linears in prefill.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from typing import Annotated, Any
 
 import cyclopts
 
+from backend_engine.loading.checkpoint import load_checkpoint
 from benchmarks import environments, report
 from gateway.models.store import ModelStore
 
-BATCHES = (1, 8, 32)
-PROMPT_TOKENS = 128
-NEW_TOKENS = 128
+SHAPES = ((128, 128, 1), (128, 128, 8), (128, 128, 32), (1024, 256, 1), (1024, 256, 8))
+"""Tokens in, tokens out, batch."""
+WINDOW, WINDOWS = 256, 8
+DOCS = Path(__file__).parents[1] / "docs"
 PEERS = Path(__file__).parent / "peers"
 # Ordinary words of the vocabulary: neither special tokens nor rare bytes.
 TOKEN_RANGE = (1000, 40_000)
@@ -42,8 +46,8 @@ class System:
     python: Path
     settings: dict[str, Any]
 
-    def run(self, job: dict[str, Any]) -> list[dict[str, float]]:
-        """Run the job in a fresh process; returns each case's timings."""
+    def run(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run the job in a fresh process; returns each case's `timings` and the `perplexity`."""
         # -P: the script's own folder must not stand before the peer's package in the import path.
         command = [str(self.python), "-P", str(PEERS / self.script)]
         if self.script == "forebay_engine.py":
@@ -53,8 +57,8 @@ class System:
         )
         if result.returncode:
             raise SystemExit(f"{self.name} failed:\n{result.stderr[-2000:]}")
-        timings: list[dict[str, float]] = json.loads(result.stdout)
-        return timings
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
 
 
 def systems() -> list[System]:
@@ -64,26 +68,53 @@ def systems() -> list[System]:
     hugging_face = environments.python_with(
         ["torch==2.13.0", "transformers==5.23.0", "gguf==0.19.0", "accelerate==1.15.0"]
     )
+    ctranslate2 = environments.python_with(
+        [
+            "ctranslate2==4.8.5",
+            "torch==2.13.0",
+            "transformers==4.57.1",
+            "gguf==0.19.0",
+            "accelerate==1.15.0",
+        ]
+    )
     return [
-        System("forebay", "forebay_engine.py", here, {}),
-        System("forebay-fp32", "forebay_engine.py", here, {"quantization": "none"}),
+        System("forebay", "forebay_engine.py", here, {"quantization": "auto", "kv_dtype": "fp16"}),
+        System("forebay-kv8", "forebay_engine.py", here, {"quantization": "auto", "kv_dtype": "int8"}),
+        System("forebay-int8", "forebay_engine.py", here, {"quantization": "int8", "kv_dtype": "fp16"}),
         System("llama.cpp-q4_0", "llama_cpp.py", llama, {}),
+        System("ctranslate2-int8", "ctranslate2_int8.py", ctranslate2, {}),
         System("transformers-fp32", "transformers_hf.py", hugging_face, {}),
     ]
 
 
-def figures(cases: list[dict[str, Any]], rounds: list[list[dict[str, float]]]) -> dict[str, float]:
-    """Turn the timings of all rounds into median speeds."""
+def figures(rounds: list[dict[str, Any]]) -> dict[str, float]:
+    """Turn what all rounds found into median speeds."""
     out: dict[str, float] = {}
-    for at, case in enumerate(cases):
-        batch = len(case["prompts"])
-        decoded = batch * (case["new_tokens"] - 1)
+    for at, (tokens_in, tokens_out, batch) in enumerate(SHAPES):
+
+        def median(phase: str, at: int = at) -> float:
+            return statistics.median(float(found["timings"][at][phase]) for found in rounds)
+
+        shape = f"{tokens_in}_{tokens_out}"
         if batch == 1:
-            seconds = statistics.median(timings[at]["prefill_s"] for timings in rounds)
-            out["prefill_tokens_per_s"] = round(PROMPT_TOKENS / seconds, 1)
-        seconds = statistics.median(timings[at]["decode_s"] for timings in rounds)
-        out[f"decode_tokens_per_s_batch_{batch}"] = round(decoded / seconds, 1)
+            out[f"prefill_{shape}_tokens_per_s"] = round(tokens_in / median("prefill_s"), 1)
+        out[f"decode_{shape}_batch_{batch}_tokens_per_s"] = round(
+            batch * (tokens_out - 1) / median("decode_s"), 1
+        )
+    out["perplexity"] = round(rounds[0]["perplexity"], 3)
     return out
+
+
+def limits(ours: dict[str, float], model: Path, parameters: int) -> dict[str, float]:
+    """Return our share of what this machine can do at most, where a limit is known."""
+    bandwidth = report.read_bandwidth_gb_per_s()
+    decode = ours["decode_128_128_batch_1_tokens_per_s"] * model.stat().st_size / 1e9
+    return {
+        "read_bandwidth_gb_per_s": round(bandwidth, 1),
+        "decode_batch_1_gb_per_s": round(decode, 1),
+        "decode_batch_1_share_of_bandwidth": round(decode / bandwidth, 3),
+        "prefill_gop_per_s": round(ours["prefill_128_128_tokens_per_s"] * 2 * parameters / 1e9, 1),
+    }
 
 
 def bench(
@@ -106,22 +137,30 @@ def bench(
     chance = random.Random(7)
     cases = [
         {
-            "prompts": [[chance.randrange(*TOKEN_RANGE) for _ in range(PROMPT_TOKENS)] for _ in range(batch)],
-            "new_tokens": NEW_TOKENS,
+            "prompts": [[chance.randrange(*TOKEN_RANGE) for _ in range(tokens_in)] for _ in range(batch)],
+            "new_tokens": tokens_out,
         }
-        for batch in BATCHES
+        for tokens_in, tokens_out, batch in SHAPES
     ]
+    path = ModelStore().path(model)
+    checkpoint = load_checkpoint(path)
+    text = "\n\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
+    ids = checkpoint.tokenizer.encode(text)
+    if len(ids) < WINDOW * WINDOWS:
+        raise SystemExit(f"there is too little text in {DOCS}: run this from a checkout")
+    windows = [ids[at * WINDOW : (at + 1) * WINDOW] for at in range(WINDOWS)]
     contenders = systems()
-    timings: dict[str, list[list[dict[str, float]]]] = {system.name: [] for system in contenders}
+    found: dict[str, list[dict[str, Any]]] = {system.name: [] for system in contenders}
     with tempfile.TemporaryDirectory() as work:
-        job = {"model": str(ModelStore().path(model)), "threads": threads, "cases": cases, "work": work}
+        job = {"model": str(path), "threads": threads, "cases": cases, "windows": windows, "work": work}
         for round_ in range(rounds):
             for system in contenders:
                 print(f"round {round_ + 1}/{rounds}: {system.name}", file=sys.stderr, flush=True)
-                timings[system.name].append(system.run(job))
-    speeds = {name: figures(cases, runs) for name, runs in timings.items()}
+                found[system.name].append(system.run(job))
+    speeds = {name: figures(runs) for name, runs in found.items()}
     ours = speeds.pop("forebay")
-    ratios = report.ratios(ours, speeds, higher_is_better=set(ours))
+    ratios = report.ratios(ours, speeds, higher_is_better=set(ours) - {"perplexity"})
+    ours |= limits(ours, path, checkpoint.config.num_body_weights)
     report.publish("engine", machine, ours, speeds, ratios, as_json=json_)
 
 

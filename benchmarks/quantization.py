@@ -1,4 +1,4 @@
-"""What int8 costs in quality: perplexity and agreement with fp32 on this repository's own documentation.
+"""What the number formats cost in quality: perplexity and agreement with fp32 on our own docs.
 
     forebay bench quantization [--tokens N] [--json]
 
@@ -16,7 +16,9 @@ import cyclopts
 
 from backend_engine.assemble import build_engine, load_model
 from backend_engine.detokenize import IncrementalDetokenizer
+from backend_engine.kv.dtype import KVDtype
 from backend_engine.launcher import EngineOptions
+from backend_engine.quant.base import Quantization
 from backend_engine.request import Request
 from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.sampling.params import SamplingParams
@@ -27,14 +29,25 @@ WINDOW = 512
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def positions(path: str, quantization: str, tokens: int) -> list[PositionLogprobs]:
+FORMATS: dict[str, tuple[Quantization, KVDtype]] = {
+    "auto": ("auto", "fp16"),
+    "auto-kv8": ("auto", "int8"),
+    "int8": ("int8", "fp16"),
+    "int4": ("int4", "fp16"),
+    "fp32": ("none", "fp32"),
+}
+"""Weights and KV cache; the first is the default."""
+
+
+def positions(path: str, name: str, tokens: int) -> list[PositionLogprobs]:
     """Return what a model makes of each token of the text."""
-    loaded = load_model(path, "int8" if quantization == "int8" else "none")
+    quantization, kv_dtype = FORMATS[name]
+    loaded = load_model(path, quantization)
     text = "\n\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
     if not text:
         raise SystemExit(f"there is no text in {DOCS}: run this from a checkout")
     ids = loaded.tokenizer.encode(text)[:tokens]
-    engine = build_engine(loaded, EngineOptions(model=path))
+    engine = build_engine(loaded, EngineOptions(model=path, kv_dtype=kv_dtype))
     params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=1)
     out: list[PositionLogprobs] = []
     for start in range(0, len(ids) - 1, WINDOW):
@@ -53,7 +66,7 @@ def bench(
     model: str = "smollm2-135m-instruct",
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Compare int8 with fp32.
+    """Compare the formats of weights and KV cache with fp32.
 
     Parameters
     ----------
@@ -63,7 +76,7 @@ def bench(
     """
     machine = report.machine()
     path = str(ModelStore().path(model))
-    found = {name: positions(path, name, tokens) for name in ("fp32", "int8")}
+    found = {name: positions(path, name, tokens) for name in FORMATS}
 
     def figures(name: str) -> dict[str, float]:
         ours, reference = found[name], found["fp32"]
@@ -71,9 +84,10 @@ def bench(
         loss = -sum(position.logprob for position in ours) / len(ours)
         return {"perplexity": round(math.exp(loss), 3), "agreement": round(same / len(ours), 4)}
 
-    peers = {"fp32": figures("fp32")}
-    ratios = report.ratios(figures("int8"), peers, higher_is_better={"agreement"})
-    report.publish("quantization", machine, figures("int8"), peers, ratios, as_json=json_)
+    ours, *others = FORMATS
+    peers = {name: figures(name) for name in others}
+    ratios = report.ratios(figures(ours), peers, higher_is_better={"agreement"})
+    report.publish("quantization", machine, figures(ours), peers, ratios, as_json=json_)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,21 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def read_bandwidth_gb_per_s() -> float:
+    """Return how quickly all cores together read memory: the best of several sums over a large array."""
+    import numpy as np
+
+    cores = os.cpu_count() or 1
+    parts = [np.ones(8 << 20) for _ in range(cores)]
+    best = float("inf")
+    with ThreadPoolExecutor(cores) as pool:
+        for _ in range(8):
+            begun = time.perf_counter()
+            list(pool.map(np.ndarray.sum, parts))
+            best = min(best, time.perf_counter() - begun)
+    return sum(part.nbytes for part in parts) / best / 1e9
 
 
 def ratios(figures: Figures, peers: dict[str, Figures], higher_is_better: set[str]) -> dict[str, Figures]:

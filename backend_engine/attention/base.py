@@ -28,8 +28,12 @@ class AttentionBackend(Protocol):
 class KVPages(Protocol):
     """The KV memory of all layers."""
 
-    num_blocks: int
     block_size: int
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """All that is stored, each [layers, units, ...] with its units in the order of the blocks."""
+        ...
 
     def prepare(self, batch: ForwardBatch) -> AttentionBackend:
         """Compute once what every layer of this step shares (gather indices, masks)."""

@@ -8,31 +8,24 @@ import torch
 import torch.nn.functional as F
 
 from backend_engine.attention.base import AttentionBackend
+from backend_engine.attention.stored_vectors import StoredVectors
 from backend_engine.batch import ForwardBatch
+from backend_engine.kv.dtype import KVDtype
 from backend_engine.model_config import ModelConfig
-
-KV_DTYPE = torch.float32
-
-
-def kv_bytes_per_token(config: ModelConfig) -> int:
-    """Return the bytes that one token's keys and values take over all layers."""
-    return 2 * config.num_layers * config.num_kv_heads * config.head_dim * KV_DTYPE.itemsize
 
 
 class TorchKVPages:
-    """Keys and values of all layers, fp32 [layers, slots, kv_heads, head_dim] each."""
+    """Keys and values of all layers, [slots, kv_heads, head_dim] for each layer."""
 
-    def __init__(self, config: ModelConfig, num_blocks: int, block_size: int) -> None:
-        self.num_blocks = num_blocks
+    def __init__(self, config: ModelConfig, num_blocks: int, block_size: int, dtype: KVDtype) -> None:
         self.block_size = block_size
         shape = (config.num_layers, num_blocks * block_size, config.num_kv_heads, config.head_dim)
-        self.k = torch.zeros(shape, dtype=KV_DTYPE)
-        self.v = torch.zeros(shape, dtype=KV_DTYPE)
+        self.k, self.v = StoredVectors(shape, dtype), StoredVectors(shape, dtype)
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
-        """All that is stored, for `BlockBytes`."""
-        return self.k, self.v
+        """All that is stored."""
+        return *self.k.tensors, *self.v.tensors
 
     def prepare(self, batch: ForwardBatch) -> AttentionBackend:
         """Sort the batch's sequences into single-token rows, attended together, and longer chunks."""
@@ -99,25 +92,25 @@ class _PreparedAttention:
     chunks: list[_Chunk]
 
     def write_kv(self, layer: int, k: torch.Tensor, v: torch.Tensor, batch: ForwardBatch) -> None:
-        self.pages.k[layer].index_copy_(0, batch.slots, k)
-        self.pages.v[layer].index_copy_(0, batch.slots, v)
+        self.pages.k.write(layer, batch.slots, k)
+        self.pages.v.write(layer, batch.slots, v)
 
     def forward(self, layer: int, q: torch.Tensor, batch: ForwardBatch) -> torch.Tensor:
-        keys, values = self.pages.k[layer], self.pages.v[layer]
+        keys, values = self.pages.k, self.pages.v
         out = torch.empty_like(q)
-        heads, kv_heads, head_dim = q.shape[1], keys.shape[1], q.shape[2]
+        heads, kv_heads, head_dim = q.shape[1], keys.num_heads, q.shape[2]
         if self.singles is not None:
             rows, slots, mask = self.singles.rows, self.singles.slots, self.singles.mask
             # The query heads of one KV head stand in for query positions: they see the same keys.
             grouped = q[rows].view(len(rows), kv_heads, heads // kv_heads, head_dim)
-            k = keys[slots].transpose(1, 2)
-            v = values[slots].transpose(1, 2)
+            k = keys.read(layer, slots).transpose(1, 2)
+            v = values.read(layer, slots).transpose(1, 2)
             out[rows] = F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(
                 -1, heads, head_dim
             )
         for chunk in self.chunks:
-            k = keys[chunk.slots].transpose(0, 1)
-            v = values[chunk.slots].transpose(0, 1)
+            k = keys.read(layer, chunk.slots).transpose(0, 1)
+            v = values.read(layer, chunk.slots).transpose(0, 1)
             attended = F.scaled_dot_product_attention(
                 q[chunk.rows].transpose(0, 1).unsqueeze(0),
                 k.unsqueeze(0),

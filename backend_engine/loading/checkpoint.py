@@ -13,6 +13,7 @@ from backend_engine.errors import CheckpointError
 from backend_engine.loading.gguf import GgufFile
 from backend_engine.loading.safetensors import HuggingFaceDirectory
 from backend_engine.model_config import ModelConfig
+from backend_engine.quant.blocks import BlockWeights
 from backend_engine.rope import check_rope
 from backend_engine.tokenizer import Tokenizer
 
@@ -22,6 +23,10 @@ class TensorSource(Protocol):
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return tensor `name` in fp32, freshly made."""
+        ...
+
+    def blocks(self, name: str) -> BlockWeights | None:
+        """Return the blocks in which matrix `name` is stored, None if it is stored otherwise."""
         ...
 
 

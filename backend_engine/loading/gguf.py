@@ -11,9 +11,11 @@ import torch
 
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.errors import CheckpointError, UnsupportedModel
+from backend_engine.loading.block_types import BLOCK_TYPES
 from backend_engine.loading.dequantize import DEQUANTIZE
 from backend_engine.loading.gguf_config import read_config
 from backend_engine.loading.gguf_header import TensorInfo, read_header
+from backend_engine.quant.blocks import BlockWeights
 from backend_engine.tokenizer import Tokenizer
 from backend_engine.tokenizer.from_gguf import tokenizer_from_gguf
 
@@ -87,30 +89,42 @@ class GgufFile:
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return the tensor of this Hugging Face name in fp32; raises CheckpointError if there is none."""
+        return self._read(self._own_name(name))
+
+    def blocks(self, name: str) -> BlockWeights | None:
+        """Return the blocks of the tensor of this Hugging Face name, None if it has none that we keep."""
+        info = self._tensors[self._own_name(name)]
+        make = BLOCK_TYPES.get(info.type)
+        return make(self._rows(info)) if make is not None and len(info.shape) == 2 else None
+
+    def _own_name(self, name: str) -> str:
         own_name = _gguf_name(name)
         if own_name not in self._tensors:
             raise CheckpointError(f"{self._path}: tensor {own_name or name} is missing")
-        heads = 0
-        if self._metadata["general.architecture"] in _INTERLEAVED_ARCHITECTURES:
-            if ".attn_q." in own_name:
-                heads = self.config.num_heads
-            elif ".attn_k." in own_name:
-                heads = self.config.num_kv_heads
-        return self._read(own_name, interleaved_heads=heads)
+        return own_name
 
-    def _read(self, name: str, *, interleaved_heads: int = 0) -> torch.Tensor:
+    def _read(self, name: str) -> torch.Tensor:
         info = self._tensors[name]
-        rows = self._rows(info)
-        if interleaved_heads:
-            # A bias is one GGUF row, but is permuted like the rows of its weight.
-            per_row = info.row_bytes // (info.shape[-1] if len(info.shape) == 1 else 1)
-            rows = _pairs_to_halves(rows.view(-1, per_row), interleaved_heads, self._path, name)
-        return DEQUANTIZE[info.type](rows.reshape(-1)).view(info.shape)
+        return DEQUANTIZE[info.type](self._rows(info).reshape(-1)).view(info.shape)
 
     def _rows(self, info: TensorInfo) -> torch.Tensor:
+        """Return the bytes of a tensor's rows, in the order of `rotate_half`."""
         size = info.num_rows * info.row_bytes
-        flat = torch.frombuffer(self._data, dtype=torch.uint8, count=size, offset=info.offset)
-        return flat.view(info.num_rows, info.row_bytes)
+        rows = torch.frombuffer(self._data, dtype=torch.uint8, count=size, offset=info.offset)
+        rows = rows.view(info.num_rows, info.row_bytes)
+        heads = self._interleaved_heads(info.name)
+        if not heads:
+            return rows
+        # A bias is one GGUF row, but is permuted like the rows of its weight.
+        per_row = info.row_bytes // (info.shape[-1] if len(info.shape) == 1 else 1)
+        return _pairs_to_halves(rows.view(-1, per_row), heads, self._path, info.name)
+
+    def _interleaved_heads(self, name: str) -> int:
+        if self._metadata["general.architecture"] not in _INTERLEAVED_ARCHITECTURES:
+            return 0
+        if ".attn_q." in name:
+            return self.config.num_heads
+        return self.config.num_kv_heads if ".attn_k." in name else 0
 
 
 def _gguf_name(name: str) -> str:

@@ -73,6 +73,9 @@ class HuggingFaceDirectory:
         # A copy, because the original is a view of the file.
         return tensor.to(torch.float32, copy=True)
 
+    def blocks(self, name: str) -> None:
+        """Return None: no tensor is stored in blocks."""
+
     def _locate_tensors(self) -> dict[str, Path]:
         """Return the file of every tensor."""
         single, index = self._path / _SINGLE, self._path / _INDEX

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from backend_engine.attention.base import AttentionBackend
 from backend_engine.batch import ForwardBatch
-from backend_engine.errors import CheckpointError
 from backend_engine.layers import RMSNorm, silu_and_mul
 from backend_engine.loading.checkpoint import Checkpoint
+from backend_engine.loading.weights import Matrix, read
 from backend_engine.model_config import ModelConfig
-from backend_engine.quant.base import Linear, LinearFormat
-from backend_engine.quant.fp32 import Fp32Format
-from backend_engine.quant.int8 import Int8Format
+from backend_engine.quant.base import Linear, LinearFormat, Table
 from backend_engine.rope import RotaryEmbedding
 
 
@@ -26,7 +23,8 @@ class DecoderLayer:
 
     attention_norm: RMSNorm
     qkv: Linear
-    qk_norm: RMSNorm | None
+    q_norm: RMSNorm | None
+    k_norm: RMSNorm | None
     output: Linear
     mlp_norm: RMSNorm
     gate_up: Linear
@@ -39,113 +37,89 @@ class LlamaModel:
     def __init__(
         self,
         config: ModelConfig,
-        embedding: torch.Tensor,
+        embedding: Table,
         layers: Sequence[DecoderLayer],
         norm: RMSNorm,
         head: Linear,
     ) -> None:
-        """Put the parts together; `embedding` is [vocab, hidden] in any float type."""
         self.config = config
-        self._embedding = embedding
-        self._layers = tuple(layers)
-        self._norm = norm
-        self._head = head
-        self._rope = RotaryEmbedding(config)
+        self.embedding = embedding
+        self.layers = tuple(layers)
+        self.norm = norm
+        self.head = head
+        self.rope = RotaryEmbedding(config)
 
     def forward(self, batch: ForwardBatch, attention: AttentionBackend) -> torch.Tensor:
         """Compute `batch` and return its final normed hidden states, fp32 [tokens, hidden]."""
         config = self.config
         tokens = len(batch.token_ids)
         num_rotated = config.num_heads + config.num_kv_heads
-        cos, sin = self._rope.at(batch.positions)
-        hidden = self._embedding[batch.token_ids].float()
-        for index, layer in enumerate(self._layers):
+        cos, sin = self.rope.at(batch.positions)
+        hidden = self.embedding.rows(batch.token_ids)
+        for index, layer in enumerate(self.layers):
             heads = layer.qkv(layer.attention_norm(hidden)).view(tokens, -1, config.head_dim)
-            # q and k go through the same norm (its weight differs by head) and rotation together.
-            qk = heads[:, :num_rotated]
-            if layer.qk_norm is not None:
-                qk = layer.qk_norm(qk)
-            qk = self._rope.rotate(qk, cos, sin)
-            attention.write_kv(index, qk[:, config.num_heads :], heads[:, num_rotated:], batch)
-            attended = attention.forward(index, qk[:, : config.num_heads], batch)
-            hidden += layer.output(attended.reshape(tokens, -1))
-            hidden += layer.down(silu_and_mul(layer.gate_up(layer.mlp_norm(hidden))))
-        return self._norm(hidden)
+            q, k, v = heads.tensor_split((config.num_heads, num_rotated), dim=1)
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q, k = layer.q_norm(q), layer.k_norm(k)
+            attention.write_kv(index, self.rope.rotate(k, cos, sin), v, batch)
+            attended = attention.forward(index, self.rope.rotate(q, cos, sin), batch)
+            hidden = hidden + layer.output(attended.reshape(tokens, -1))
+            hidden = hidden + layer.down(silu_and_mul(layer.gate_up(layer.mlp_norm(hidden))))
+        return self.norm(hidden)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the logits fp32 [rows, vocab] of final hidden states [rows, hidden]."""
-        return self._head(hidden)
+        return self.head(hidden)
 
 
 def build_model(
-    checkpoint: Checkpoint,
-    *,
-    quantization: Literal["int8", "none"],
-    progress: Callable[[int, int], None] | None = None,
+    checkpoint: Checkpoint, numbers: LinearFormat, *, progress: Callable[[int, int], None] | None = None
 ) -> LlamaModel:
     """Read and convert the weights, layer by layer so that few of them are in memory twice.
 
     `progress` is called with the layers done and their number. Raises CheckpointError for missing
     tensors or wrong shapes.
     """
-    numbers: LinearFormat = Int8Format() if quantization == "int8" else Fp32Format()
-    checkpoint = numbers.adapt(checkpoint)
-    config, weights = checkpoint.config, _Weights(checkpoint)
+    config = checkpoint.config
     layers = []
     for index in range(config.num_layers):
-        layers.append(_build_layer(weights, index, config, numbers))
+        layers.append(_build_layer(checkpoint, index, numbers))
         if progress is not None:
             progress(index + 1, config.num_layers)
-    norm = RMSNorm(weights.read("model.norm.weight", config.hidden_size), config.rms_norm_eps)
-    table = weights.read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-    embedding = numbers.embedding(table)
-    if config.tie_word_embeddings:
-        head = numbers.linear([table])
-    else:
-        del table
-        head = numbers.linear([weights.read("lm_head.weight", config.vocab_size, config.hidden_size)])
+
+    def table(name: str) -> Table:
+        return numbers.table(Matrix(checkpoint, f"{name}.weight", config.vocab_size, config.hidden_size))
+
+    norm = RMSNorm(read(checkpoint, "model.norm.weight", config.hidden_size), config.rms_norm_eps)
+    embedding = table("model.embed_tokens")
+    head = embedding if config.tie_word_embeddings else table("lm_head")
     return LlamaModel(config, embedding, layers, norm, head)
 
 
-def _build_layer(weights: _Weights, index: int, config: ModelConfig, numbers: LinearFormat) -> DecoderLayer:
+def _build_layer(checkpoint: Checkpoint, index: int, numbers: LinearFormat) -> DecoderLayer:
+    config = checkpoint.config
     prefix = f"model.layers.{index}."
     hidden, inner, dim = config.hidden_size, config.intermediate_size, config.head_dim
     q_rows, kv_rows = config.num_heads * dim, config.num_kv_heads * dim
 
-    def norm(name: str) -> RMSNorm:
-        return RMSNorm(weights.read(f"{prefix}{name}.weight", hidden), config.rms_norm_eps)
+    def norm(name: str, size: int) -> RMSNorm:
+        return RMSNorm(read(checkpoint, f"{prefix}{name}.weight", size), config.rms_norm_eps)
 
-    def stacked(*parts: tuple[str, int], width: int) -> Iterator[torch.Tensor]:
-        return (weights.read(f"{prefix}{name}.weight", rows, width) for name, rows in parts)
+    def linear(*parts: tuple[str, int], width: int, bias: torch.Tensor | None = None) -> Linear:
+        matrices = [Matrix(checkpoint, f"{prefix}{name}.weight", rows, width) for name, rows in parts]
+        return numbers.linear(matrices, bias)
 
     projections = ("self_attn.q_proj", q_rows), ("self_attn.k_proj", kv_rows), ("self_attn.v_proj", kv_rows)
     bias = None
     if config.qkv_bias:
-        bias = torch.cat([weights.read(f"{prefix}{name}.bias", rows) for name, rows in projections])
-    qk_norm = None
-    if config.qk_norm:
-        q_weight = weights.read(f"{prefix}self_attn.q_norm.weight", dim).expand(config.num_heads, dim)
-        k_weight = weights.read(f"{prefix}self_attn.k_norm.weight", dim).expand(config.num_kv_heads, dim)
-        qk_norm = RMSNorm(torch.cat((q_weight, k_weight)), config.rms_norm_eps)
+        bias = torch.cat([read(checkpoint, f"{prefix}{name}.bias", rows) for name, rows in projections])
     return DecoderLayer(
-        attention_norm=norm("input_layernorm"),
-        qkv=numbers.linear(stacked(*projections, width=hidden), bias),
-        qk_norm=qk_norm,
-        output=numbers.linear(stacked(("self_attn.o_proj", hidden), width=q_rows)),
-        mlp_norm=norm("post_attention_layernorm"),
-        gate_up=numbers.linear(stacked(("mlp.gate_proj", inner), ("mlp.up_proj", inner), width=hidden)),
-        down=numbers.down_projection(weights.read(f"{prefix}mlp.down_proj.weight", hidden, inner)),
+        attention_norm=norm("input_layernorm", hidden),
+        qkv=linear(*projections, width=hidden, bias=bias),
+        q_norm=norm("self_attn.q_norm", dim) if config.qk_norm else None,
+        k_norm=norm("self_attn.k_norm", dim) if config.qk_norm else None,
+        output=linear(("self_attn.o_proj", hidden), width=q_rows),
+        mlp_norm=norm("post_attention_layernorm", hidden),
+        gate_up=linear(("mlp.gate_proj", inner), ("mlp.up_proj", inner), width=hidden),
+        down=linear(("mlp.down_proj", hidden), width=inner),
     )
-
-
-class _Weights:
-    """A checkpoint whose tensors are checked against the config as they are read."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def read(self, name: str, *shape: int) -> torch.Tensor:
-        tensor = self._checkpoint.tensor(name)
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(f"tensor {name} is {tuple(tensor.shape)}, the config says {shape}")
-        return tensor

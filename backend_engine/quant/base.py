@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 
-from backend_engine.loading.checkpoint import Checkpoint
+from backend_engine.loading.weights import Matrix
+
+Quantization: TypeAlias = Literal["auto", "int8", "int4", "none"]
+"""Weights: a file's own blocks of 4 or 8 bits, else int8; int8; int4 with int8 tables; fp32."""
 
 
 class Linear(Protocol):
@@ -21,24 +24,21 @@ class Linear(Protocol):
         ...
 
 
+class Table(Linear, Protocol):
+    """A linear layer whose rows can be looked up: an embedding, which may be the head as well."""
+
+    def rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return rows `ids` of W in fp32 [ids, in_features]."""
+        ...
+
+
 class LinearFormat(Protocol):
     """Makes a model's linear layers in one number format."""
 
-    def adapt(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a checkpoint of the same function that suits this format better, or `checkpoint`."""
+    def linear(self, parts: Sequence[Matrix], bias: torch.Tensor | None = None) -> Linear:
+        """Return one layer of matrices of equal width, stacked (q, k and v become one matmul)."""
         ...
 
-    def linear(self, weights: Iterable[torch.Tensor], bias: torch.Tensor | None = None) -> Linear:
-        """Return one layer of the fp32 `weights` [out, in] stacked (q, k and v become one matmul).
-
-        `weights` is consumed one at a time, so that a lazy iterable keeps only one of them in memory.
-        """
-        ...
-
-    def down_projection(self, weight: torch.Tensor) -> Linear:
-        """Return the layer of `weight` [hidden, inner] behind a gated activation, whose outliers are wild."""
-        ...
-
-    def embedding(self, table: torch.Tensor) -> torch.Tensor:
-        """Return the fp32 `table` [vocab, hidden] in the type in which its rows are looked up."""
+    def table(self, matrix: Matrix) -> Table:
+        """Return the layer of an embedding."""
         ...

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-from backend_engine.loading.checkpoint import Checkpoint
+from backend_engine.loading.weights import Matrix
 
 
 class Fp32Linear:
@@ -21,19 +21,16 @@ class Fp32Linear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, self._weight, self._bias)
 
+    def rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return rows `ids` of the weights, fp32 [ids, in_features]."""
+        return self._weight[ids]
+
 
 class Fp32Format:
-    """Keeps weights and embeddings in fp32; a tied head shares the embedding's memory."""
+    """Keeps weights and embeddings in fp32."""
 
-    def adapt(self, checkpoint: Checkpoint) -> Checkpoint:
-        return checkpoint
+    def linear(self, parts: Sequence[Matrix], bias: torch.Tensor | None = None) -> Fp32Linear:
+        return Fp32Linear(torch.cat([part.read() for part in parts]), bias)
 
-    def linear(self, weights: Iterable[torch.Tensor], bias: torch.Tensor | None = None) -> Fp32Linear:
-        parts = list(weights)
-        return Fp32Linear(parts[0] if len(parts) == 1 else torch.cat(parts), bias)
-
-    def down_projection(self, weight: torch.Tensor) -> Fp32Linear:
-        return Fp32Linear(weight)
-
-    def embedding(self, table: torch.Tensor) -> torch.Tensor:
-        return table
+    def table(self, matrix: Matrix) -> Fp32Linear:
+        return Fp32Linear(matrix.read())

@@ -6,6 +6,8 @@ Reads a job as JSON from standard input, writes figures to standard output.
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 import time
 from typing import Any
@@ -45,20 +47,35 @@ def run(engine: Engine, prompts: list[list[int]], new_tokens: int) -> dict[str, 
     return {"prefill_s": prefilled - begun, "decode_s": (ended - prefilled) * scale}
 
 
+def perplexity(engine: Engine, windows: list[list[int]]) -> float:
+    params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
+    losses = []
+    for window in windows:
+        request = Request("text", list(window), params, IncrementalDetokenizer(lambda token: b""))
+        engine.add(request)
+        while engine.has_work:
+            engine.step()
+        losses += [-position.logprob for position in request.prompt_logprobs]
+    return math.exp(sum(losses) / len(losses))
+
+
 def main() -> None:
+    # As the engine's own process does (see `backend_engine.__main__`).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     job: dict[str, Any] = json.load(sys.stdin)
     options = EngineOptions(
         model=job["model"],
-        quantization=job.get("quantization", "int8"),
+        quantization=job["quantization"],
+        kv_dtype=job["kv_dtype"],
         threads=job["threads"],
         prefix_cache=False,
-        max_batch_tokens=job.get("max_batch_tokens", 512),
-        kv_memory_mb=1024,
+        kv_memory_mb=2048,
     )
     loaded = load_model(options.model, options.quantization, threads=options.threads)
     engine = build_engine(loaded, options)
     run(engine, [[1] * 8], 4)
-    json.dump([run(engine, case["prompts"], case["new_tokens"]) for case in job["cases"]], sys.stdout)
+    timings = [run(engine, case["prompts"], case["new_tokens"]) for case in job["cases"]]
+    json.dump({"timings": timings, "perplexity": perplexity(engine, job["windows"])}, sys.stdout)
 
 
 if __name__ == "__main__":

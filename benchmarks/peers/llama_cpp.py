@@ -58,9 +58,11 @@ class Llama:
         if lib.llama_decode(self.context, batch):
             raise RuntimeError("llama_decode failed")
 
+    def logits(self, row: int) -> Any:
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self.context, row), (self.vocab_size,))
+
     def greedy(self, row: int) -> int:
-        logits = lib.llama_get_logits_ith(self.context, row)
-        return int(np.ctypeslib.as_array(logits, (self.vocab_size,)).argmax())
+        return int(self.logits(row).argmax())
 
     def close(self) -> None:
         lib.llama_batch_free(self.batch)
@@ -90,6 +92,18 @@ def run(path: Path, prompts: list[list[int]], new_tokens: int, threads: int) -> 
     return {"prefill_s": prefilled - begun, "decode_s": ended - prefilled}
 
 
+def perplexity(path: Path, windows: list[list[int]], threads: int) -> float:
+    losses = []
+    for window in windows:
+        llama = Llama(path, threads, 1, len(window))
+        llama.decode([(token, position, 0, True) for position, token in enumerate(window)])
+        for row, target in enumerate(window[1:]):
+            logits = llama.logits(row).astype(np.float64)
+            losses.append(np.logaddexp.reduce(logits) - logits[target])
+        llama.close()
+    return float(np.exp(np.mean(losses)))
+
+
 def main() -> None:
     job: dict[str, Any] = json.load(sys.stdin)
     lib.llama_backend_init()
@@ -99,7 +113,8 @@ def main() -> None:
     target = Path(job["work"]) / "q4_0.gguf"
     quantize_q4_0(Path(job["model"]), target)
     timings = [run(target, case["prompts"], case["new_tokens"], job["threads"]) for case in job["cases"]]
-    json.dump(timings, sys.stdout)
+    quality = perplexity(target, job["windows"], job["threads"])
+    json.dump({"timings": timings, "perplexity": quality}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,16 @@ def run(model: Any, prompts: list[list[int]], new_tokens: int) -> dict[str, floa
     return {"prefill_s": prefilled - begun, "decode_s": ended - prefilled}
 
 
+@torch.inference_mode()
+def perplexity(model: Any, windows: list[list[int]]) -> float:
+    losses = []
+    for window in windows:
+        ids = torch.tensor([window])
+        logprobs = model(ids).logits[0, :-1].log_softmax(-1)
+        losses.append(-logprobs.gather(1, ids[0, 1:, None])[:, 0])
+    return float(torch.cat(losses).mean().exp())
+
+
 def main() -> None:
     job: dict[str, Any] = json.load(sys.stdin)
     torch.set_num_threads(job["threads"])
@@ -40,7 +50,8 @@ def main() -> None:
         str(path.parent), gguf_file=path.name, dtype=torch.float32, local_files_only=True
     ).eval()
     run(model, [[1] * 8], 4)
-    json.dump([run(model, case["prompts"], case["new_tokens"]) for case in job["cases"]], sys.stdout)
+    timings = [run(model, case["prompts"], case["new_tokens"]) for case in job["cases"]]
+    json.dump({"timings": timings, "perplexity": perplexity(model, job["windows"])}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -81,8 +81,9 @@ class EngineUpstream(Struct, frozen=True, tag_field="kind", tag="engine"):
     """The bundled engine as a process of ours. All but `timeouts` are options of `forebay engine`."""
 
     model: str = DEFAULT_MODEL
-    quantization: Literal["int8", "none"] = "int8"
+    quantization: Literal["auto", "int8", "int4", "none"] = "auto"
     kv_memory_mb: Count = 512
+    kv_dtype: Literal["fp16", "int8", "fp32"] = "fp16"
     block_size: Count = 16
     max_batch_tokens: Count = 512
     max_sequences: Count = 64

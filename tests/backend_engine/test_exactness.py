@@ -44,7 +44,7 @@ def prompts(fp32: LoadedModel) -> list[list[int]]:
 
 
 def make_engine(loaded: LoadedModel, path: Path, **options: Any) -> Engine:
-    return build_engine(loaded, EngineOptions(model=str(path), **options))
+    return build_engine(loaded, EngineOptions(model=str(path), kv_dtype="fp32", **options))
 
 
 @dataclass

@@ -7,8 +7,9 @@ import random
 import pytest
 import torch
 
-from backend_engine.attention.torch_cpu import TorchKVPages, kv_bytes_per_token
+from backend_engine.attention.torch_cpu import TorchKVPages
 from backend_engine.batch import ForwardBatch
+from backend_engine.kv.dtype import KVDtype, kv_bytes_per_token
 from backend_engine.model_config import ModelConfig
 
 BLOCK = 4
@@ -85,13 +86,16 @@ def step(
     return results
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-3), ("int8", 3e-2)])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (6, 2), (8, 1)])
-@pytest.mark.parametrize("seed", range(4))
-def test_random_mixes_of_chunks_and_single_tokens(heads: int, kv_heads: int, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_random_mixes_of_chunks_and_single_tokens(
+    heads: int, kv_heads: int, seed: int, dtype: KVDtype, tolerance: float
+) -> None:
     torch.manual_seed(seed)
     chance = random.Random(seed)
     config = make_config(heads, kv_heads)
-    pages = TorchKVPages(config, num_blocks=40, block_size=BLOCK)
+    pages = TorchKVPages(config, 40, BLOCK, dtype)
     free = list(range(40))
     chance.shuffle(free)
     sequences = []
@@ -105,19 +109,22 @@ def test_random_mixes_of_chunks_and_single_tokens(heads: int, kv_heads: int, see
         for sequence, out in step(pages, work, layer=1):
             first = sequence.done - len(out)
             expected = reference(sequence.q[first : sequence.done], sequence.k, sequence.v, first)
-            torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(out.double(), expected, atol=tolerance, rtol=tolerance)
 
 
 def test_layers_do_not_share_pages() -> None:
     config = make_config(2, 2)
-    pages = TorchKVPages(config, num_blocks=2, block_size=BLOCK)
+    pages = TorchKVPages(config, 2, BLOCK, "fp32")
     sequence = PagedSequence(4, config, [1])
     step(pages, [(sequence, 4)], layer=0)
-    assert pages.k[0].abs().sum() > 0
-    assert pages.k[1].abs().sum() == 0
+    assert pages.k.data[0].abs().sum() > 0
+    assert pages.k.data[1].abs().sum() == 0
 
 
-def test_memory_is_what_kv_bytes_per_token_says() -> None:
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+def test_memory_is_what_kv_bytes_per_token_says(dtype: KVDtype) -> None:
     config = make_config(6, 2)
-    pages = TorchKVPages(config, num_blocks=5, block_size=BLOCK)
-    assert pages.k.nbytes + pages.v.nbytes == kv_bytes_per_token(config) * 5 * BLOCK
+    pages = TorchKVPages(config, 5, BLOCK, dtype)
+    stored = (pages.k.data, pages.v.data, pages.k.scales, pages.v.scales)
+    held = sum(tensor.nbytes for tensor in stored if tensor is not None)
+    assert held == kv_bytes_per_token(config, dtype) * 5 * BLOCK

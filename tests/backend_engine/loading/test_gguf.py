@@ -16,9 +16,10 @@ from gguf import GGMLQuantizationType
 from backend_engine.errors import CheckpointError, ModelError, UnsupportedModel
 from backend_engine.loading.checkpoint import load_checkpoint
 from backend_engine.loading.dequantize import DEQUANTIZE
-from backend_engine.models.llama import build_model
+from backend_engine.loading.gguf import GgufFile
 from backend_engine.rope_scaling import RopeScaling
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_gguf
+from tests.backend_engine.support.torch_models import build_model
 
 CHAT_TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
 
@@ -253,3 +254,19 @@ def test_a_corrupt_header_ends_in_our_own_errors_if_at_all(model_file: Path, tmp
         except ModelError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1"])
+def test_blocks_hold_exactly_the_numbers_of_the_file(kind: str, tmp_path: Path) -> None:
+    model = random_model("llama", tie_word_embeddings=True)
+    file = GgufFile(save_gguf(model, tmp_path / "model.gguf", GGMLQuantizationType[kind]))
+    for name in ("model.embed_tokens.weight", "model.layers.1.self_attn.k_proj.weight"):
+        blocks = file.blocks(name)
+        assert blocks is not None
+        assert torch.equal(blocks.dequantize(), file.tensor(name))
+    assert file.blocks("model.norm.weight") is None
+
+
+def test_tensors_without_blocks_have_none(tmp_path: Path) -> None:
+    path = save_gguf(random_model("llama"), tmp_path / "model.gguf", GGMLQuantizationType.F16)
+    assert GgufFile(path).blocks("lm_head.weight") is None

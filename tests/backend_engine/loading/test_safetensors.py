@@ -12,9 +12,9 @@ import torch
 
 from backend_engine.errors import CheckpointError, ModelError, UnsupportedModel
 from backend_engine.loading.checkpoint import load_checkpoint
-from backend_engine.models.llama import build_model
 from backend_engine.rope_scaling import RopeScaling
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_directory
+from tests.backend_engine.support.torch_models import build_model
 
 
 @pytest.fixture

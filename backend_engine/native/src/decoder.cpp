@@ -1,0 +1,115 @@
+#include "decoder.h"
+
+namespace forebay {
+namespace {
+
+void grow(std::vector<float>& buffer, int64_t size) {
+  if (buffer.size() < static_cast<size_t>(size)) buffer.resize(static_cast<size_t>(size));
+}
+
+}  // namespace
+
+void Decoder::forward(const Pages& pages, const Batch& batch) {
+  reserve(batch);
+  team_.run([&](Member& me) {
+    switch (pages.bits) {
+      case 8: step<ByteElement>(me, pages, batch); break;
+      case 16: step<HalfElement>(me, pages, batch); break;
+      default: step<FloatElement>(me, pages, batch); break;
+    }
+  });
+}
+
+// Everything below runs in all threads of the team; they share work, and wait for it to be done, in `each`.
+
+template <class Element>
+void Decoder::step(Member& me, const Pages& pages, const Batch& batch) {
+  const int64_t hidden = model_.hidden;
+  me.each(batch.tokens, [&](int64_t row) {
+    embedding_row(model_.embedding, batch.token_ids[row], &hidden_[row * hidden]);
+  });
+  for (int64_t at = 0; at < model_.num_layers; ++at) {
+    attend(me, LayerPages<Element>(pages, model_, at), layers_[at], batch);
+    feed_forward(me, layers_[at], batch.tokens);
+  }
+  logits(me, batch);
+}
+
+template <class Element>
+void Decoder::attend(Member& me, LayerPages<Element> pages, const Layer& layer, const Batch& batch) {
+  const int64_t hidden = model_.hidden, dim = model_.head_dim, q_width = model_.heads * dim;
+  const int64_t kv_width = model_.kv_heads * dim, width = q_width + 2 * kv_width, half = dim / 2;
+  me.each(batch.tokens, [&](int64_t row) {
+    rms_norm(&hidden_[row * hidden], layer.attention_norm, model_.eps, hidden, &normed_[row * hidden]);
+    stream_.quantize_row(row, &normed_[row * hidden]);
+  });
+  linear(me, layer.qkv, stream_, batch.tokens,
+         [&](int64_t row, int64_t first, F32 y) { store_outputs(&qkv_[row * width], first, width, y); });
+  const float softmax_scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  me.each(batch.tokens, [&](int64_t row) {
+    const float *cos = model_.cos + batch.positions[row] * half, *sin = model_.sin + batch.positions[row] * half;
+    float *q = &qkv_[row * width], *k = q + q_width, *v = k + kv_width;
+    for (int64_t head = 0; head < model_.heads; ++head) {
+      if (layer.q_norm) rms_norm(q + head * dim, layer.q_norm, model_.eps, dim, q + head * dim);
+      rotate(q + head * dim, cos, sin, dim, softmax_scale);
+    }
+    for (int64_t head = 0; head < model_.kv_heads; ++head) {
+      if (layer.k_norm) rms_norm(k + head * dim, layer.k_norm, model_.eps, dim, k + head * dim);
+      rotate(k + head * dim, cos, sin, dim, 1.0f);
+      pages.write(batch.slots[row], head, k + head * dim, v + head * dim);
+    }
+  });
+  Attention<Element> attention(pages, model_, batch, qkv_.data(), attended_.data());
+  me.each(static_cast<int64_t>(spans_.size()) * model_.kv_heads, [&](int64_t piece) {
+    const Span& span = spans_[piece / model_.kv_heads];
+    attention.attend(span.sequence, piece % model_.kv_heads, span.begin, span.end);
+  });
+  me.each(batch.tokens, [&](int64_t row) { heads_.quantize_row(row, &attended_[row * q_width]); });
+  linear(me, layer.output, heads_, batch.tokens, [&](int64_t row, int64_t first, F32 y) {
+    float* residual = &hidden_[row * hidden + first];
+    store(residual, add(load(residual), y));
+  });
+}
+
+void Decoder::feed_forward(Member& me, const Layer& layer, int64_t rows) {
+  const int64_t hidden = model_.hidden;
+  me.each(rows, [&](int64_t row) {
+    rms_norm(&hidden_[row * hidden], layer.mlp_norm, model_.eps, hidden, &normed_[row * hidden]);
+    stream_.quantize_row(row, &normed_[row * hidden]);
+  });
+  gated(me, layer.gate_up, stream_, rows, inner_);
+  linear(me, layer.down, inner_, rows, [&](int64_t row, int64_t first, F32 y) {
+    float* residual = &hidden_[row * hidden + first];
+    store(residual, add(load(residual), y));
+  });
+}
+
+void Decoder::logits(Member& me, const Batch& batch) {
+  const int64_t hidden = model_.hidden, vocab = model_.head.out_features;
+  me.each(batch.rows, [&](int64_t row) {
+    rms_norm(&hidden_[batch.logit_rows[row] * hidden], model_.norm, model_.eps, hidden, &normed_[row * hidden]);
+    stream_.quantize_row(row, &normed_[row * hidden]);
+  });
+  linear(me, model_.head, stream_, batch.rows,
+         [&](int64_t row, int64_t first, F32 y) { store_outputs(batch.logits + row * vocab, first, vocab, y); });
+}
+
+void Decoder::reserve(const Batch& batch) {
+  const int64_t rows = batch.tokens, q_width = model_.heads * model_.head_dim;
+  grow(hidden_, rows * model_.hidden);
+  grow(normed_, rows * model_.hidden);
+  grow(attended_, rows * q_width);
+  grow(qkv_, rows * (q_width + 2 * model_.kv_heads * model_.head_dim));
+  stream_.reserve(rows);
+  heads_.reserve(rows);
+  inner_.reserve(rows);
+  spans_.clear();
+  const int64_t most = rows_per_task(model_.heads / model_.kv_heads);
+  for (int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+    const int64_t end = batch.query_starts[sequence + 1];
+    for (int64_t row = batch.query_starts[sequence]; row < end; row += most)
+      spans_.push_back({sequence, row, row + most < end ? row + most : end});
+  }
+}
+
+}  // namespace forebay

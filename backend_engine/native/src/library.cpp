@@ -1,0 +1,30 @@
+// The functions that Python calls (see library.py). None of them throws for arguments that its callers check.
+#include "decoder.h"
+
+using namespace forebay;
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+void* forebay_team_new(int threads) { return new Team(threads); }
+void forebay_team_delete(void* team) { delete static_cast<Team*>(team); }
+
+// y [rows, out_features] of x [rows, in_features], both fp32.
+void forebay_linear(void* team, const Linear* w, const float* x, int64_t rows, float* y) {
+  QuantizedRows quantized(w->in_features);
+  quantized.reserve(rows);
+  static_cast<Team*>(team)->run([&](Member& me) {
+    me.each(rows, [&](int64_t row) { quantized.quantize_row(row, x + row * w->in_features); });
+    linear(me, *w, quantized, rows, [&](int64_t row, int64_t first, F32 values) {
+      store_outputs(y + row * w->out_features, first, w->out_features, values);
+    });
+  });
+}
+
+void* forebay_decoder_new(void* team, const Model* model) { return new Decoder(*static_cast<Team*>(team), *model); }
+void forebay_decoder_delete(void* decoder) { delete static_cast<Decoder*>(decoder); }
+void forebay_decoder_forward(void* decoder, const Pages* pages, const Batch* batch) {
+  static_cast<Decoder*>(decoder)->forward(*pages, *batch);
+}
+}
+#pragma GCC visibility pop
