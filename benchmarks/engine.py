@@ -6,8 +6,8 @@ Every system gets the same random prompts (128 tokens in and 128 out at batch 1,
 out at batch 1 and 8; end of text ignored), its own process and environment, and the machine to itself;
 systems take turns, and the median over rounds is printed. Speeds are tokens a second: prefill counts the
 prompt's tokens at batch 1, decode all sequences' tokens after the first. Perplexity is over windows of this
-repository's own documentation. Limits: what a decode step at batch 1 must read of the model file, as a share of the memory
-bandwidth measured in this run, and the operations of the linears in prefill.
+repository's own documentation. Limits: what a decode step at batch 1 must read of the model file, as a share
+of the memory bandwidth measured in this run, and the operations of the linears in prefill.
 """
 
 from __future__ import annotations
