@@ -6,6 +6,7 @@ from backend_engine.detokenize import IncrementalDetokenizer
 from backend_engine.engine import Engine
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
+from backend_engine.scheduler import PrefixStats
 
 _PROMPT = 8
 _DECODED = 6
@@ -27,9 +28,10 @@ def warm_up(engine: Engine) -> None:
         engine.step()
     while engine.has_work:
         engine.step()
+    # Nobody asked for these prompts, so they are no queries either.
+    engine.scheduler.prefix_stats = PrefixStats()
 
 
 def _request(max_tokens: int) -> Request:
-    # Log-probabilities of the prompt bypass the prefix cache, so that its counters begin at nothing.
-    params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True, prompt_logprobs=0)
+    params = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True)
     return Request("warm-up", [0] * _PROMPT, params, IncrementalDetokenizer(lambda token: b""))

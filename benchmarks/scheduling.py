@@ -205,7 +205,7 @@ def bench(
     """
     machine = report.machine()
     path = str(ModelStore().path(model))
-    subject = Bench(path, load_model(path, "int8", threads=threads))
+    subject = Bench(path, load_model(path, "auto", threads=threads))
     modes: dict[str, dict[str, object]] = {
         "adaptive": {},
         "fixed-512": {"max_decode_stretch": math.inf},

@@ -17,3 +17,4 @@ def test_after_warming_up_steps_can_be_predicted_and_nothing_is_cached(smollm2_p
     assert engine.scheduler.step_time.fitted
     assert not engine.has_work
     assert list(engine.scheduler.pool.published()) == []
+    assert engine.stats().prefix_queries == 0
