@@ -23,7 +23,7 @@ CLOSE = 2e-4
 @pytest.fixture(scope="module")
 def engine(smollm2_path: Path) -> Engine:
     loaded: LoadedModel = load_model(str(smollm2_path), "none", threads=1)
-    return build_engine(loaded, EngineOptions(model=str(smollm2_path), kv_memory_mb=64))
+    return build_engine(loaded, EngineOptions(model=str(smollm2_path), kv_memory_mb=64, kv_dtype="fp32"))
 
 
 def run(engine: Engine, salt: str, n: int, **settings: Any) -> tuple[list[Request], list[TokenOutput]]:

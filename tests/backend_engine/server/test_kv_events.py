@@ -33,7 +33,7 @@ async def test_a_reader_sees_prefixes_come_and_go_and_the_engine_stop(
     smollm2_path: Path, tmp_path: Path
 ) -> None:
     # 22 blocks of pool: a second long prompt pushes the first out.
-    options = {"model_name": "smollm2", "kv_memory_mb": 16}
+    options = {"model_name": "smollm2", "kv_memory_mb": 8}
     context = running_engine(smollm2_path, tmp_path / "log", **options)
     url = await asyncio.to_thread(context.__enter__)
     prompt = list(range(1000, 1200))

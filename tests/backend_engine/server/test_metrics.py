@@ -16,7 +16,7 @@ from tests.support.engine_process import running_engine
 def own_engine(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An engine that nothing else talks to; 180 tokens of KV, so that three answers preempt one another."""
     log = tmp_path_factory.mktemp("metrics") / "engine.log"
-    with running_engine(smollm2_path, log, model_name="smollm2", kv_memory_mb=8) as url:
+    with running_engine(smollm2_path, log, model_name="smollm2", kv_memory_mb=4) as url:
         yield url
 
 

@@ -168,8 +168,8 @@ def test_a_stop_string_still_stops(loaded: LoadedModel, grammar: CompiledGrammar
 def test_preemption_leaves_the_grammar_where_it_was(
     loaded: LoadedModel, grammar: CompiledGrammar, smollm2_path: Path
 ) -> None:
-    # 45 KiB of KV a token: about 180 tokens, where five sequences want 400.
-    engine = make_engine(loaded, smollm2_path, kv_memory_mb=8, prefix_cache=False)
+    # 22.5 KiB of KV a token: about 180 tokens, where five sequences want 400.
+    engine = make_engine(loaded, smollm2_path, kv_memory_mb=4, prefix_cache=False)
     requests = [make_request(loaded, grammar, sample=n, max_tokens=60, min_tokens=40) for n in range(5)]
     texts = run(engine, requests)
     assert sum(request.num_preemptions for request in requests) > 0
