@@ -18,6 +18,7 @@ import torch
 from backend_engine.assemble import LoadedModel, build_decoder, build_engine, load_model
 from backend_engine.engine import Engine
 from backend_engine.kv.dtype import KVDtype
+from backend_engine.kv.events import KvEventLog
 from backend_engine.launcher import EngineOptions
 from backend_engine.native.decoder import NativeDecoder
 from backend_engine.request import Request
@@ -88,7 +89,7 @@ def run(
     decoder = build_decoder(loaded, options, engine.scheduler.pool.num_blocks)
     assert isinstance(decoder, NativeDecoder)
     recorder = RecordingRunner(decoder)
-    engine = Engine(recorder, engine.scheduler, ())
+    engine = Engine(recorder, engine.scheduler, (), kv_events=KvEventLog())
     requests = [
         make_request(prompt, max_tokens=length) for prompt, length in zip(prompts, lengths, strict=True)
     ]
