@@ -65,7 +65,7 @@ class Coalesce:
                 cache.verdict = "coalesced"
                 ex.span.link(flight.leader.ex.span.context)
             try:
-                head = await asyncio.shield(flight.head)
+                head = await _heard(flight.head)
             except BaseException as error:
                 self._flights.leave(key, flight, rider)
                 if not follows or flight.attempt >= LAST_ATTEMPT or not _may_be_retried(error):
@@ -107,6 +107,23 @@ class Coalesce:
             return Answer(head.status, head.body, dict(head.headers))
         stream = EventStream(flight.body.read(), lambda: self._flights.leave(key, flight, rider))
         return Answer(head.status, stream, dict(head.headers))
+
+
+async def _heard(head: asyncio.Future[Answer]) -> Answer:
+    """Wait for a future that others wait for too; `asyncio.shield` does the same at twice the cost."""
+    if not head.done():
+        heard: asyncio.Future[None] = head.get_loop().create_future()
+
+        def tell(_: object) -> None:
+            if not heard.done():
+                heard.set_result(None)
+
+        head.add_done_callback(tell)
+        try:
+            await heard
+        finally:
+            head.remove_done_callback(tell)
+    return head.result()
 
 
 def _hand_over(old: _Rider, new: _Rider) -> None:

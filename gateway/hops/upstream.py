@@ -14,7 +14,7 @@ from gateway.upstreams.base import Upstream, UpstreamRequest
 from gateway.wire.errors import cause_of
 from gateway.wire.headers import to_upstream
 from gateway.wire.request import outgoing
-from gateway.wire.usage import UsageTap, read_reply
+from gateway.wire.usage import UsageTap, read_answer
 from semantic_cache.directives import BODY_FIELD
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
@@ -77,7 +77,7 @@ class CallUpstream:
                 if not await answer.body.prime():
                     raise UpstreamBroke(f"The upstream '{upstream.name}' sent an empty stream.")
             else:
-                call.outcome.take(read_reply(answer.body, count=ex.metered))
+                call.outcome.take(read_answer(answer.body, count=ex.metered))
                 watch.ended(None)
         except BaseException as error:
             if answer is not None:

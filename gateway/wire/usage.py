@@ -157,6 +157,12 @@ def read_reply(body: bytes, *, count: bool = False) -> Reply:
         raise UpstreamGarbage("The upstream sent something that is not JSON.") from None
 
 
+def read_answer(body: bytes, *, count: bool) -> Reply:
+    """Do the same for a whole answer, and count its tokens only if it does not say their number."""
+    reply = read_reply(body)
+    return read_reply(body, count=True) if count and reply.usage is None else reply
+
+
 class UsageTap:
     """Fills an `Outcome` from a stream, and takes out the usage that was asked for on our own account.
 
