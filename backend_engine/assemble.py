@@ -37,6 +37,9 @@ from backend_engine.quant.block_linear import BlockLinear
 from backend_engine.quant.fp32 import Fp32Format
 from backend_engine.runner import Decoder, Runner
 from backend_engine.scheduler import Scheduler
+from backend_engine.spec.ngram import NgramDrafter
+from backend_engine.spec.speculator import Speculator
+from backend_engine.spec.suffix import SuffixDrafter
 from backend_engine.tokenizer import Tokenizer
 
 MIB = 1024 * 1024
@@ -124,7 +127,23 @@ def build_engine(
         offload=offload,
         max_decode_stretch=options.max_decode_stretch,
     )
-    return Engine(Runner(decoder), scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
+    return Engine(
+        Runner(decoder),
+        scheduler,
+        loaded.end_ids,
+        kv_events=kv_events,
+        speculator=build_speculator(options),
+        on_step=on_step,
+    )
+
+
+def build_speculator(options: EngineOptions) -> Speculator | None:
+    """Return what drafts as `options` ask, None if nothing is to be drafted."""
+    if options.speculation == "off":
+        return None
+    drafter = NgramDrafter() if options.speculation == "ngram" else SuffixDrafter()
+    # Prompts must get their share of a step.
+    return Speculator(drafter, max_tokens=options.max_batch_tokens // 4)
 
 
 def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes) -> Offload | None:

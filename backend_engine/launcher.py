@@ -65,6 +65,9 @@ class EngineOptions:
     """Directory for such blocks, which then outlive the engine."""
     prefix_cache_disk_mb: int = 2048
     """Largest size of that directory, in MiB."""
+    speculation: Literal["off", "ngram", "suffix"] = "suffix"
+    """Draft tokens and verify several in one step. ngram: from the sequence itself; suffix: from it and its
+    tenant's last answers."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None

@@ -34,8 +34,8 @@ class Runner:
     def run(self, step: Sequence[Scheduled]) -> torch.Tensor:
         """Compute `step` and return the logits [rows, vocab] that it asks for, in the order of `step`.
 
-        An item contributes its last row if it reaches its request's end, and every row if the request
-        wants log-probabilities of its prompt (see `wanted_rows`).
+        An item that reaches its request's end contributes its last row and one for each drafted token;
+        every row if the request wants log-probabilities of its prompt (see `wanted_rows`).
         """
         return self._decoder.forward(self.pack(step))
 
@@ -50,9 +50,10 @@ class Runner:
         size = self._decoder.block_size
         for item in step:
             request, first = item.request, item.request.num_computed
-            end = first + item.num_tokens
+            end = first + item.num_tokens + len(item.draft)
             logit_rows += [len(token_ids) + row for row in wanted_rows(item)]
-            token_ids += request.token_ids[first:end]
+            token_ids += request.token_ids[first : first + item.num_tokens]
+            token_ids += item.draft
             positions += range(first, end)
             table = request.block_table
             slots += [table[at // size] * size + at % size for at in range(first, end)]
@@ -77,4 +78,4 @@ def wanted_rows(item: Scheduled) -> range:
     wants_prompt = request.params.prompt_logprobs is not None and not request.num_output_tokens
     if wants_prompt:
         return range(item.num_tokens)
-    return range(item.num_tokens - 1, item.num_tokens) if item.reaches_end else range(0)
+    return range(item.num_tokens - 1, item.num_tokens + len(item.draft)) if item.reaches_end else range(0)

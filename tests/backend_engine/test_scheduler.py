@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend_engine.errors import ContextLengthExceeded, EngineOverloaded
 from backend_engine.request import Status
-from backend_engine.scheduler import LEAST_CHUNK, MOST_RETRY_AFTER_S, PRIORITY_STEP_S, Scheduled
+from backend_engine.scheduler import LEAST_CHUNK, MOST_RETRY_AFTER_S, PRIORITY_STEP_S
 from tests.backend_engine.support.scheduling import Clock, Simulation, make_request, make_scheduler, teach
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=20)
@@ -82,7 +82,7 @@ def test_a_prompt_is_admitted_exactly_when_its_blocks_are_free() -> None:
     scheduler.finish(too_long, "abort")
     fits = make_request([2] * 12, max_tokens=1)
     scheduler.add(fits)
-    scheduler.computed(Scheduled(first, 8))
+    scheduler.computed(first, 8)
     assert fits in [item.request for item in scheduler.schedule()]
 
 

@@ -72,7 +72,7 @@ class Simulation:
             self._compute(item)
         for item in items:
             reaches_end = item.reaches_end
-            self.scheduler.computed(item)
+            self.scheduler.computed(item.request, item.num_tokens)
             if reaches_end:
                 self._sample(item.request)
         self.scheduler.pool.check()
