@@ -62,15 +62,13 @@ class Speculator:
             return
         drafts = self._drafter.propose(wants)
         sequences = [self._sequences.setdefault(want.request, _Drafting()) for want in wants]
-        seconds, seconds_per_token = self.step_cost.at(len(decoding))
         lengths = draft_lengths(
             [
                 Candidate(self._rates.rate(sequence.tally, draft.evidence), len(draft.token_ids))
                 for sequence, draft in zip(sequences, drafts, strict=True)
             ],
             num_sequences=len(decoding),
-            seconds=seconds,
-            seconds_per_token=seconds_per_token,
+            seconds=self.step_cost.seconds,
             budget=self._max_tokens,
         )
         for want, sequence, draft, length in zip(wants, sequences, drafts, lengths, strict=True):

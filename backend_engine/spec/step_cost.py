@@ -1,53 +1,52 @@
-"""What one more token costs a step, from the steps that were measured: a line, seconds against tokens."""
+"""How long a step of so many tokens takes, learnt from the steps that were measured."""
 
 from __future__ import annotations
 
-_MEMORY = 0.98
-"""Share of its weight that a step keeps with each step after it: about fifty count."""
-_PRIOR_SHARE = 0.05
-"""What a token adds to a step, in steps, as long as steps of different sizes have not been seen."""
-_PRIOR_WEIGHT = 4.0
-"""Squared tokens of spread in the measured steps that count as much as the prior."""
-_LEAST_SHARE = 0.005
-_MOST_DELAY = 1.5
-"""A step that takes longer than so many times the expected was held up by another process."""
+import math
+from bisect import bisect_right
+
+_SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Where the curve is kept; between them it is straight. Kernels work in tiles, so no formula fits all."""
+_GUESSED_SHARE = 0.05
+"""What each token after the first is taken to add to a step before any was measured."""
+_LOCAL = 0.05
+_GLOBAL = 0.1
+_MOST_SURPRISE = math.log(1.5)
+"""A step that took longer was held up by another process."""
 
 
 class StepCost:
-    """A line through the latest steps, fitted by least squares with weights that decay.
+    """Seconds against tokens, for steps that only decode and verify.
 
-    `StepTime` knows contexts and prompts as well, but takes milliseconds to fit. Here the steps are those
-    that only decode, and the line is looked at in every one of them.
+    Only ratios count for how much to draft. So a surprise moves the whole curve, and besides the place where it
+    happened: a machine that slows down changes the shape little.
     """
 
     def __init__(self) -> None:
-        self._weight = 0.0
-        self._tokens = 0.0
-        self._seconds = 0.0
-        self._spread = 0.0
-        self._product = 0.0
+        self._logs = [math.log1p(_GUESSED_SHARE * (size - 1)) for size in _SIZES]
+        self._observed = False
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """Note that a step without prompts computed `tokens` tokens in `seconds`."""
-        if self._weight > 4:
-            expected, _ = self.at(tokens)
-            seconds = min(seconds, _MOST_DELAY * expected)
-        # Weighted means and central moments, updated in place (West 1979).
-        self._weight = _MEMORY * self._weight + 1
-        share = 1 / self._weight
-        x, y = tokens - self._tokens, seconds - self._seconds
-        self._tokens += share * x
-        self._seconds += share * y
-        self._spread = (1 - share) * (self._spread + share * x * x)
-        self._product = (1 - share) * (self._product + share * x * y)
+        """Note that a step of `tokens` (>= 1) tokens, none of them of a prompt, took `seconds`."""
+        surprise = math.log(seconds / self.seconds(tokens))
+        if not self._observed:
+            self._observed = True
+            self._logs = [value + surprise for value in self._logs]
+            return
+        surprise = max(-_MOST_SURPRISE, min(surprise, _MOST_SURPRISE))
+        below, share = _place(tokens)
+        self._logs = [value + _GLOBAL * surprise for value in self._logs]
+        self._logs[below] += _LOCAL * (1 - share) * surprise
+        self._logs[below + 1] += _LOCAL * share * surprise
 
-    def at(self, tokens: int) -> tuple[float, float]:
-        """Return the seconds of a step of `tokens` tokens and what each further token adds to it."""
-        if not self._weight:
-            return 1.0, _PRIOR_SHARE
-        slope = (self._product + _PRIOR_WEIGHT * _PRIOR_SHARE * self._seconds) / (
-            self._spread + _PRIOR_WEIGHT
-        )
-        slope = max(slope, _LEAST_SHARE * self._seconds)
-        # Far from what was measured the line may fall below what so many tokens must cost.
-        return max(self._seconds + slope * (tokens - self._tokens), slope * tokens), slope
+    def seconds(self, tokens: int) -> float:
+        """Return the expected time of a step of `tokens` tokens; beyond the last size it stays the same."""
+        below, share = _place(tokens)
+        low, high = math.exp(self._logs[below]), math.exp(self._logs[below + 1])
+        return low + share * (high - low)
+
+
+def _place(tokens: int) -> tuple[int, float]:
+    """Return the size below `tokens`, as an index, and how far on the way to the next one they are."""
+    below = min(bisect_right(_SIZES, tokens), len(_SIZES) - 1) - 1
+    return below, min(1.0, (tokens - _SIZES[below]) / (_SIZES[below + 1] - _SIZES[below]))
