@@ -3,7 +3,7 @@
     forebay bench speculation [--prompts N] [--speculation ngram|suffix] [--json]
 
 Greedy answers from the engine's loop, without HTTP. One engine drafts and one does not, and each group of
-prompts goes through both in turn, so that a busy machine slows both alike; only steps after the prompts count.
+prompts goes through both in turn, so that a busy machine slows both alike; only steps after prompts count.
 All prompts of a workload come from one tenant, as an application's would. The answers must be equal: a run in
 which speculation changed a text fails. The acceptance length is 1 + accepted tokens / drafts.
 """

@@ -18,8 +18,8 @@ _MOST_SURPRISE = math.log(1.5)
 class StepCost:
     """Seconds against tokens, for steps that only decode and verify.
 
-    Only ratios count for how much to draft. So a surprise moves the whole curve, and besides the place where it
-    happened: a machine that slows down changes the shape little.
+    Only ratios count for how much to draft. So a surprise moves the whole curve, and besides the place where
+    it happened: a machine that slows down changes the shape little.
     """
 
     def __init__(self) -> None:
