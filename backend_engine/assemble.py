@@ -106,9 +106,16 @@ def build_decoder(loaded: LoadedModel, options: EngineOptions, num_blocks: int) 
 
 
 def build_engine(
-    loaded: LoadedModel, options: EngineOptions, *, on_step: Callable[[int], None] | None = None
+    loaded: LoadedModel,
+    options: EngineOptions,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    on_draft: Callable[[int, int], None] | None = None,
 ) -> Engine:
-    """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block."""
+    """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block.
+
+    See `Engine` for the callbacks.
+    """
     block_bytes = kv_bytes_per_token(loaded.config, options.kv_dtype) * options.block_size
     num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
@@ -134,6 +141,7 @@ def build_engine(
         kv_events=kv_events,
         speculator=build_speculator(options),
         on_step=on_step,
+        on_draft=on_draft,
     )
 
 

@@ -59,8 +59,12 @@ class Engine:
         kv_events: KvEventLog,
         speculator: Speculator | None = None,
         on_step: Callable[[int], None] | None = None,
+        on_draft: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`kv_events` listens to the scheduler's pool; without a `speculator` nothing is drafted."""
+        """`kv_events` listens to the scheduler's pool; without a `speculator` nothing is drafted.
+
+        `on_step` is told the tokens of each step, `on_draft` the drafted and the accepted of each draft.
+        """
         self.scheduler = scheduler
         self.kv_events = kv_events
         self._runner = runner
@@ -68,6 +72,7 @@ class Engine:
         self._sampler = Sampler(self._end_ids)
         self._speculator = speculator
         self._on_step = on_step
+        self._on_draft = on_draft
 
     @property
     def has_work(self) -> bool:
@@ -183,6 +188,8 @@ class Engine:
             for item in verifications:
                 if item.draft:
                     self._speculator.verified(item.request, len(item.draft), item.num_accepted)
+                    if self._on_draft:
+                        self._on_draft(len(item.draft), item.num_accepted)
         return outputs
 
     def _advance(
