@@ -1,4 +1,4 @@
-"""Packs scheduled tokens into one batch and runs the model over it."""
+"""Runs the model over what was scheduled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from backend_engine.batch import ForwardBatch
+from backend_engine.batch import ForwardBatch, Piece, pack
 from backend_engine.scheduler import Scheduled
 
 
@@ -37,39 +37,17 @@ class Runner:
         An item that reaches its request's end contributes its last row and one for each drafted token;
         every row if the request wants log-probabilities of its prompt (see `wanted_rows`).
         """
-        return self._decoder.forward(self.pack(step))
-
-    def pack(self, step: Sequence[Scheduled]) -> ForwardBatch:
-        """Lay the tokens of `step` one after another."""
-        token_ids: list[int] = []
-        positions: list[int] = []
-        slots: list[int] = []
-        starts = [0]
-        contexts: list[int] = []
-        logit_rows: list[int] = []
-        size = self._decoder.block_size
-        for item in step:
-            request, first = item.request, item.request.num_computed
-            end = first + item.num_tokens + len(item.draft)
-            logit_rows += [len(token_ids) + row for row in wanted_rows(item)]
-            token_ids += request.token_ids[first : first + item.num_tokens]
-            token_ids += item.draft
-            positions += range(first, end)
-            table = request.block_table
-            slots += [table[at // size] * size + at % size for at in range(first, end)]
-            starts.append(len(token_ids))
-            contexts.append(end)
-        widest = max(len(item.request.block_table) for item in step)
-        tables = [item.request.block_table + [0] * (widest - len(item.request.block_table)) for item in step]
-        return ForwardBatch(
-            token_ids=torch.tensor(token_ids),
-            positions=torch.tensor(positions),
-            slots=torch.tensor(slots),
-            query_starts=tuple(starts),
-            context_lengths=tuple(contexts),
-            block_tables=torch.tensor(tables),
-            logit_rows=torch.tensor(logit_rows, dtype=torch.int64),
-        )
+        pieces = [
+            Piece(
+                token_ids=[*item.request.token_ids[first : first + item.num_tokens], *item.draft],
+                first=first,
+                block_table=item.request.block_table,
+                logit_rows=wanted_rows(item),
+            )
+            for item in step
+            for first in (item.request.num_computed,)
+        ]
+        return self._decoder.forward(pack(pieces, self._decoder.block_size))
 
 
 def wanted_rows(item: Scheduled) -> range:

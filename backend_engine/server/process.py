@@ -71,7 +71,9 @@ class ServerProcess:
             yarn_factor=options.yarn_factor,
         )
         max_context = loaded.config.max_context
-        core = build_engine(loaded, options, on_step=count_step, on_draft=count_draft)
+        core = await asyncio.to_thread(
+            build_engine, loaded, options, on_step=count_step, on_draft=count_draft
+        )
         await asyncio.to_thread(warm_up, core)
         vocabulary = await asyncio.to_thread(
             Vocabulary, loaded.tokenizer, vocab_size=loaded.config.vocab_size, end_ids=loaded.end_ids

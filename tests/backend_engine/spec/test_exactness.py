@@ -1,8 +1,8 @@
 """Speculation changes nothing that a caller can see, whatever is drafted and whoever shares the steps.
 
 Answers of the engine without speculation are the truth: tokens, text, finish reason and log-probabilities to
-the last bit. Drafts come from the real drafters, and from one that knows the truth and spoils it by chance, so
-that drafts of every length are accepted, rejected and cut short at every place.
+the last bit. Drafts come from the real drafters, and from one that knows the truth and spoils it by chance:
+drafts of every length are accepted, rejected and cut short at every place.
 """
 
 from __future__ import annotations
@@ -267,4 +267,3 @@ def test_tokens_of_an_accepted_draft_come_in_one_step_and_are_published(loaded: 
     engine.add(follower)
     engine.step()
     assert follower.num_cached == (len(request.token_ids) - 1) // 16 * 16
-
