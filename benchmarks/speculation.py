@@ -122,11 +122,12 @@ def bench(
             )
             off[f"{name}: acceptance length"] = 1.0
             ratio = drafting.tokens_per_s / plain.tokens_per_s
-            print(f"{name}: {ratio:.2f}x, {stats}, {drafting.tokens} tokens", flush=True)
+            speeds = f"{drafting.tokens_per_s:.0f} tokens/s with, {plain.tokens_per_s:.0f} without"
+            print(f"{name}: {ratio:.2f}x, {speeds}, {stats}", flush=True)
     peers = {"off": off}
     higher = {name for name in figures if name.endswith("tokens/s")}
-    speeds = {"off": {name: value for name, value in off.items() if name in higher}}
-    ratios = report.ratios(figures, speeds, higher_is_better=higher)
+    plain_speeds = {"off": {name: value for name, value in off.items() if name in higher}}
+    ratios = report.ratios(figures, plain_speeds, higher_is_better=higher)
     report.publish("speculation", machine, figures, peers, ratios, as_json=json_)
 
 
