@@ -8,7 +8,7 @@ MOST_EVIDENCE = 16
 """Evidence beyond this is not told apart."""
 _SEQUENCE_MEMORY = 0.9
 _ENGINE_MEMORY = 0.99
-_FADING = 0.97
+_FADING = 0.99
 _PRIOR_WEIGHT = 4.0
 """Drafted tokens of a sequence's own after which they count as much as all sequences' together."""
 

@@ -9,8 +9,8 @@ _SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Where the curve is kept; between them it is straight. Kernels work in tiles, so no formula fits all."""
 _GUESSED_SHARE = 0.05
 """What each token after the first is taken to add to a step before any was measured."""
-_LOCAL = 0.05
-_GLOBAL = 0.1
+_LOCAL = 0.1
+_GLOBAL = 0.03
 _MOST_SURPRISE = math.log(1.5)
 """A step that took longer was held up by another process."""
 
@@ -18,8 +18,9 @@ _MOST_SURPRISE = math.log(1.5)
 class StepCost:
     """Seconds against tokens, for steps that only decode and verify.
 
-    Only ratios count for how much to draft. So a surprise moves the whole curve, and besides the place where
-    it happened: a machine that slows down changes the shape little.
+    Only ratios count for how much to draft. A surprise moves the whole curve, so that a machine that slows
+    changes its shape little, and the larger sizes once more: a size that was never tried must not look cheap
+    because those before it turned out dear.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,8 @@ class StepCost:
         below, share = _place(tokens)
         self._logs = [value + _GLOBAL * surprise for value in self._logs]
         self._logs[below] += _LOCAL * (1 - share) * surprise
-        self._logs[below + 1] += _LOCAL * share * surprise
+        for above in range(below + 1, len(_SIZES)):
+            self._logs[above] += _LOCAL * surprise
 
     def seconds(self, tokens: int) -> float:
         """Return the expected time of a step of `tokens` tokens; beyond the last size it stays the same."""

@@ -47,6 +47,6 @@ def test_bad_experience_fades_when_drafts_are_passed_over() -> None:
     for _ in range(20):
         rates.verified(sequence, 4, 4, 0)
     assert rates.rate(sequence, 4) < 0.1
-    for _ in range(400):
+    for _ in range(1500):
         rates.passed_over(sequence, 4)
     assert rates.rate(sequence, 4) == pytest.approx(fresh, abs=0.01)
