@@ -3,10 +3,10 @@
     forebay bench speculation [--prompts N] [--speculation ngram|suffix] [--json]
 
 Greedy answers from the engine's loop, without HTTP. One engine drafts and one does not, and each group of
-prompts goes through both in turn, so that a busy machine slows both alike; only steps after prompts count. The
-gain is the median over groups, which a stall on one side does not move. All prompts of a workload come from
-one tenant, as an application's would. The answers must be equal: a run in which speculation changed a text
-fails. The acceptance length is 1 + accepted tokens / drafts.
+prompts goes through both in turn, so that a busy machine slows both alike; only steps after prompts count.
+The gain is the median over groups, which a stall on one side does not move. All prompts of a workload come
+from one tenant, as an application's would. The answers must be equal: a run in which speculation changed a
+text fails. The acceptance length is 1 + accepted tokens / drafts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 from benchmarks import report
-from benchmarks.speculation_prompts import WORKLOADS, natural_prompts
+from benchmarks._speculation_prompts import WORKLOADS, natural_prompts
 from gateway.models.store import ModelStore
 
 CONCURRENCIES = (1, 8)

@@ -91,6 +91,9 @@ class Speculator:
 
     def _set(self, request: Request, sequence: _Drafting, draft: Draft, length: int) -> None:
         request.draft = list(draft.token_ids[:length])
+        if request.draft and request.guide is not None:
+            # What the grammar forbids would be verified for nothing.
+            del request.draft[request.guide.num_allowed(request.draft) :]
         sequence.evidence = draft.evidence
         if draft.token_ids and not length:
             self._rates.passed_over(sequence.tally, draft.evidence)
