@@ -37,6 +37,11 @@ from backend_engine.quant.block_linear import BlockLinear
 from backend_engine.quant.fp32 import Fp32Format
 from backend_engine.runner import Decoder, Runner
 from backend_engine.scheduler import Scheduler
+from backend_engine.spec.base import Drafter
+from backend_engine.spec.draft_model import ModelDrafter
+from backend_engine.spec.ngram import NgramDrafter
+from backend_engine.spec.speculator import Speculator
+from backend_engine.spec.suffix import SuffixDrafter
 from backend_engine.tokenizer import Tokenizer
 
 MIB = 1024 * 1024
@@ -103,9 +108,16 @@ def build_decoder(loaded: LoadedModel, options: EngineOptions, num_blocks: int) 
 
 
 def build_engine(
-    loaded: LoadedModel, options: EngineOptions, *, on_step: Callable[[int], None] | None = None
+    loaded: LoadedModel,
+    options: EngineOptions,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    on_draft: Callable[[int, int], None] | None = None,
 ) -> Engine:
-    """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block."""
+    """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block.
+
+    See `Engine` for the callbacks.
+    """
     block_bytes = kv_bytes_per_token(loaded.config, options.kv_dtype) * options.block_size
     num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
@@ -124,7 +136,47 @@ def build_engine(
         offload=offload,
         max_decode_stretch=options.max_decode_stretch,
     )
-    return Engine(Runner(decoder), scheduler, loaded.end_ids, kv_events=kv_events, on_step=on_step)
+    return Engine(
+        Runner(decoder),
+        scheduler,
+        loaded.end_ids,
+        kv_events=kv_events,
+        speculator=build_speculator(loaded, options, num_blocks),
+        on_step=on_step,
+        on_draft=on_draft,
+    )
+
+
+def build_speculator(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Speculator | None:
+    """Return what drafts as `options` ask, None if nothing is to be drafted.
+
+    Raises ModelError for a draft model that cannot be loaded or has another vocabulary.
+    """
+    if options.speculation == "off":
+        return None
+    # Prompts must get their share of a step.
+    return Speculator(build_drafter(loaded, options, num_blocks), max_tokens=options.max_batch_tokens // 4)
+
+
+def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Drafter:
+    """Return the drafter that `options` name; a draft model gets room for `num_blocks` blocks."""
+    if options.draft_model is None:
+        return NgramDrafter() if options.speculation == "ngram" else SuffixDrafter()
+    draft = load_model(options.draft_model, options.quantization, threads=options.threads)
+    if not same_vocabulary(draft, loaded):
+        raise ModelError(f"draft_model {options.draft_model} has another vocabulary than the model")
+    if draft.config.max_context < loaded.config.max_context:
+        raise ModelError(f"draft_model {options.draft_model} has a smaller window than the model")
+    pool = BlockPool(num_blocks, options.block_size)
+    return ModelDrafter(build_decoder(draft, options, num_blocks), pool)
+
+
+def same_vocabulary(a: LoadedModel, b: LoadedModel) -> bool:
+    """Tell whether every token id stands for the same bytes in both models."""
+    return a.config.vocab_size == b.config.vocab_size and all(
+        a.tokenizer.token_bytes(token) == b.tokenizer.token_bytes(token)
+        for token in range(a.config.vocab_size)
+    )
 
 
 def build_offload(loaded: LoadedModel, options: EngineOptions, pages: BlockBytes) -> Offload | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,8 +12,10 @@ from backend_engine.kv.events import KvEvent, KvEventLog
 from backend_engine.request import FinishReason, Request, Status
 from backend_engine.runner import Runner, wanted_rows
 from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
-from backend_engine.sampling.sampler import Sampler
+from backend_engine.sampling.rejection import Verification, verify
+from backend_engine.sampling.sampler import Sampler, best_tokens, takes_best
 from backend_engine.scheduler import Scheduled, Scheduler
+from backend_engine.spec.speculator import SpeculationStats, Speculator
 from backend_engine.step_time import Load
 
 
@@ -42,6 +44,7 @@ class EngineStats:
     num_preemptions: int
     prefix_queries: int
     prefix_hits: int
+    speculation: SpeculationStats
 
 
 class Engine:
@@ -54,15 +57,22 @@ class Engine:
         end_ids: Iterable[int],
         *,
         kv_events: KvEventLog,
+        speculator: Speculator | None = None,
         on_step: Callable[[int], None] | None = None,
+        on_draft: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`kv_events` listens to the scheduler's pool."""
+        """`kv_events` listens to the scheduler's pool; without a `speculator` nothing is drafted.
+
+        `on_step` is told the tokens of each step, `on_draft` the drafted and the accepted of each draft.
+        """
         self.scheduler = scheduler
         self.kv_events = kv_events
         self._runner = runner
         self._end_ids = frozenset(end_ids)
         self._sampler = Sampler(self._end_ids)
+        self._speculator = speculator
         self._on_step = on_step
+        self._on_draft = on_draft
 
     @property
     def has_work(self) -> bool:
@@ -88,12 +98,20 @@ class Engine:
     def step(self) -> list[TokenOutput]:
         """Compute one batch; returns a token for every sequence that came to its end."""
         started = time.monotonic()
+        if self._speculator is not None:
+            self._speculator.propose(self.scheduler.running)
         step = self.scheduler.schedule()
         if not step:
             return []
-        load = Load.of((item.request.num_computed, item.num_tokens) for item in step)
+        load = Load.of((item.request.num_computed, item.num_tokens + len(item.draft)) for item in step)
+        only_decodes = all(item.num_tokens == 1 for item in step)
         outputs = self._compute(step, started)
-        self.scheduler.step_time.observe(load, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        # With drafts a step of decodes costs more, but nothing that prompts should be blamed for.
+        if not only_decodes or load.tokens == load.sequences:
+            self.scheduler.step_time.observe(load, seconds)
+        if only_decodes and self._speculator is not None:
+            self._speculator.step_cost.observe(load.tokens, seconds)
         return outputs
 
     def watch_kv(self, deliver: Callable[[Sequence[KvEvent]], None]) -> None:
@@ -114,6 +132,7 @@ class Engine:
             num_preemptions=scheduler.num_preemptions,
             prefix_queries=scheduler.prefix_stats.queries,
             prefix_hits=scheduler.prefix_stats.hits,
+            speculation=SpeculationStats() if self._speculator is None else replace(self._speculator.stats),
         )
 
     def _compute(self, step: list[Scheduled], started: float) -> list[TokenOutput]:
@@ -124,10 +143,10 @@ class Engine:
                 item.request.num_prefill_chunks += 1
         logits = self._runner.run(step)
         if self._on_step:
-            self._on_step(sum(item.num_tokens for item in step))
-        # One row a request that reached its end; prompt log-probabilities may ask for rows beside it.
-        last_rows: list[int] = []
-        ended: list[Request] = []
+            self._on_step(sum(item.num_tokens + len(item.draft) for item in step))
+        # One row a request that reached its end and one for each drafted token after it; prompt
+        # log-probabilities may ask for rows before them.
+        verifications: list[Verification] = []
         row = 0
         for item in step:
             count = len(wanted_rows(item))
@@ -135,20 +154,43 @@ class Engine:
                 self._note_prompt_logprobs(item, logits[row : row + count])
             row += count
             if item.reaches_end:
-                last_rows.append(row - 1)
-                ended.append(item.request)
-            self.scheduler.computed(item)
-        if not ended:
+                verifications.append(Verification(item.request, row - 1 - len(item.draft), item.draft))
+            self.scheduler.computed(item.request, item.num_tokens)
+        return self._verify(logits, verifications)
+
+    def _verify(self, logits: torch.Tensor, verifications: list[Verification]) -> list[TokenOutput]:
+        """Draw the tokens that the step's `logits` decide, one or more a sequence."""
+        if not verifications:
             return []
-        if len(last_rows) != len(logits):
-            logits = logits[last_rows]
-        tokens = self._sampler.sample(logits, ended)
-        logprobs = self._logprobs(logits, tokens, ended)
+        outputs: list[TokenOutput] = []
+        best = best_tokens(logits).tolist()
         now = time.monotonic()
-        return [
-            self._advance(request, token, position, now)
-            for request, token, position in zip(ended, tokens, logprobs, strict=True)
-        ]
+
+        def advance(pending: Sequence[Verification]) -> list[int]:
+            tokens = [best[item.row] for item in pending]
+            drawn = [at for at, item in enumerate(pending) if not takes_best(item.request)]
+            if drawn:
+                rows = [pending[at].row for at in drawn]
+                chosen = self._sampler.sample(logits[rows], [pending[at].request for at in drawn])
+                for at, token in zip(drawn, chosen, strict=True):
+                    tokens[at] = token
+            for item, token, logprobs in zip(
+                pending, tokens, self._logprobs(logits, tokens, pending), strict=True
+            ):
+                # The KV of a drafted token counts from here on: it has become the sequence's own.
+                if item.num_accepted:
+                    self.scheduler.computed(item.request, 1)
+                outputs.append(self._advance(item.request, token, logprobs, now))
+            return tokens
+
+        verify(verifications, advance)
+        if self._speculator is not None:
+            for item in verifications:
+                if item.draft:
+                    self._speculator.verified(item.request, len(item.draft), item.num_accepted)
+                    if self._on_draft:
+                        self._on_draft(len(item.draft), item.num_accepted)
+        return outputs
 
     def _advance(
         self, request: Request, token: int, logprobs: PositionLogprobs | None, now: float
@@ -181,6 +223,8 @@ class Engine:
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
         self.scheduler.finish(request, reason)
+        if self._speculator is not None:
+            self._speculator.finished(request)
         request.timings.finished = time.monotonic()
         if not self.has_work:
             self.scheduler.check()
@@ -195,13 +239,15 @@ class Engine:
 
     @staticmethod
     def _logprobs(
-        logits: torch.Tensor, tokens: list[int], requests: list[Request]
+        logits: torch.Tensor, tokens: Sequence[int], pending: Sequence[Verification]
     ) -> list[PositionLogprobs | None]:
-        out: list[PositionLogprobs | None] = [None] * len(requests)
-        rows = [row for row, request in enumerate(requests) if request.params.logprobs is not None]
-        if rows:
-            top = [requests[row].params.logprobs or 0 for row in rows]
-            described = position_logprobs(logits[rows], [tokens[row] for row in rows], top)
-            for row, position in zip(rows, described, strict=True):
-                out[row] = position
+        """Describe those of `tokens`, drawn for `pending`, whose requests want it."""
+        out: list[PositionLogprobs | None] = [None] * len(pending)
+        wanted = [at for at, item in enumerate(pending) if item.request.params.logprobs is not None]
+        if wanted:
+            rows = [pending[at].row for at in wanted]
+            top = [pending[at].request.params.logprobs or 0 for at in wanted]
+            described = position_logprobs(logits[rows], [tokens[at] for at in wanted], top)
+            for at, position in zip(wanted, described, strict=True):
+                out[at] = position
         return out

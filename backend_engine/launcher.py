@@ -65,6 +65,11 @@ class EngineOptions:
     """Directory for such blocks, which then outlive the engine."""
     prefix_cache_disk_mb: int = 2048
     """Largest size of that directory, in MiB."""
+    speculation: Literal["off", "ngram", "suffix", "draft"] = "suffix"
+    """Draft tokens and verify several in one step. ngram: from the sequence itself; suffix: from it and its
+    tenant's last answers; draft: with draft_model."""
+    draft_model: str | None = None
+    """Path of a smaller model with the same tokenizer. Its KV cache comes on top of kv_memory_mb."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None
@@ -92,6 +97,8 @@ class EngineOptions:
             return (
                 f"max_decode_stretch is {self.max_decode_stretch}; it must be over 1, or prompts get no time"
             )
+        if (self.speculation == "draft") != (self.draft_model is not None):
+            return "speculation 'draft' and draft_model need each other"
         if self.prefix_cache_ram_mb < 0:
             return f"prefix_cache_ram_mb is {self.prefix_cache_ram_mb}; it must be at least 0"
         if not self.prefix_cache and (self.prefix_cache_ram_mb or self.prefix_cache_disk is not None):

@@ -70,6 +70,8 @@ class Request:
     num_prefill_chunks: int = 0
     block_table: list[int] = field(default_factory=list)
     block_names: list[bytes] = field(default_factory=list)
+    draft: list[int] = field(default_factory=list)
+    """Tokens that may come next, to be verified in the next step if the sequence is decoding then."""
     num_published: int = 0
     """Leading blocks of `block_table` that have been offered to the prefix cache."""
     prompt_logprobs: list[PositionLogprobs] = field(default_factory=list)
@@ -91,6 +93,11 @@ class Request:
     @property
     def num_uncomputed(self) -> int:
         return len(self.token_ids) - self.num_computed
+
+    @property
+    def num_tokens_left(self) -> int:
+        """Tokens that the limit still allows."""
+        return self.params.max_tokens - self.num_output_tokens
 
     @property
     def output_ids(self) -> list[int]:

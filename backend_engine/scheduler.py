@@ -4,7 +4,8 @@ There are no prefill and decode phases: every running request wants its uncomput
 decoding, and the step's token budget is shared out, short wants first. What is left admits waiting requests.
 
 Invariants
-    A running request holds blocks for all tokens it has, so a step never runs out half way.
+    A running request holds blocks for all tokens it has, so a step never runs out half way. Drafted tokens
+    get blocks that are free, and never another request's.
     A request is admitted only when blocks for its whole context are free (the next chunk would not do:
     several half-admitted prompts could starve each other for ever).
     Requests have one order, by arrival and priority, which never changes. The first in the queue is admitted
@@ -38,10 +39,14 @@ MOST_RETRY_AFTER_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """`num_tokens` tokens of `request` to compute in this step, from `request.num_computed` on."""
+    """`num_tokens` tokens of `request` to compute in this step, from `request.num_computed` on.
+
+    After them the tokens of `draft`, whose KV is overwritten later if they turn out wrong.
+    """
 
     request: Request
     num_tokens: int
+    draft: tuple[int, ...] = ()
 
     @property
     def reaches_end(self) -> bool:
@@ -132,7 +137,7 @@ class Scheduler:
         for request in sorted(self.running, key=lambda r: (r.num_uncomputed > 1, _rank(r))):
             if step.full:
                 break
-            step.add(request)
+            step.add(request, self._draft(request))
         while not step.full and self.waiting and len(self.running) < self.max_sequences:
             if not self._admit(self.waiting[0]):
                 break
@@ -150,10 +155,9 @@ class Scheduler:
             if request.deadline is not None and request.deadline <= now
         ]
 
-    def computed(self, item: Scheduled) -> None:
-        """Record that `item` was computed, and publish the blocks that this completed."""
-        request = item.request
-        request.num_computed += item.num_tokens
+    def computed(self, request: Request, num_tokens: int) -> None:
+        """Record that the KV of so many more of the request's tokens is there, and publish full blocks."""
+        request.num_computed += num_tokens
         if not self.prefix_cache:
             return
         extend_chain(request.block_names, request.chain_root, request.token_ids, self.pool.block_size)
@@ -258,8 +262,17 @@ class Scheduler:
             self._preempt(last)
             if last is request:
                 return
-        if missing:
+        if missing > 0:
             request.block_table += self.pool.allocate(missing)
+
+    def _draft(self, request: Request) -> tuple[int, ...]:
+        """Take the draft of a decoding request, as far as there are blocks for it."""
+        if not request.draft or request.num_uncomputed > 1:
+            return ()
+        missing = self.pool.blocks_for(request.num_tokens + len(request.draft)) - len(request.block_table)
+        request.block_table += self.pool.allocate(max(0, min(missing, self.pool.num_free)))
+        room = len(request.block_table) * self.pool.block_size - request.num_tokens
+        return tuple(request.draft[:room])
 
     def _preempt(self, request: Request) -> None:
         self.running.remove(request)
@@ -302,15 +315,16 @@ class _Step:
         self._seconds = math.inf
         self._has_chunk = False
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, draft: tuple[int, ...] = ()) -> None:
         """Give `request` what it wants of what is left; the decoding ones must come first."""
         wanted = min(request.num_uncomputed, self._budget)
         tokens = wanted if request.num_uncomputed == 1 else self._in_time(request, wanted)
-        self.full = tokens < wanted or tokens == self._budget
         if tokens:
-            self.items.append(Scheduled(request, tokens))
-            self._budget -= tokens
-            self._load = self._load.plus(request.num_computed, tokens)
+            draft = draft[: self._budget - tokens]
+            self.items.append(Scheduled(request, tokens, draft))
+            self._budget -= tokens + len(draft)
+            self._load = self._load.plus(request.num_computed, tokens + len(draft))
+        self.full = tokens < wanted or self._budget == 0
 
     def _in_time(self, request: Request, wanted: int) -> int:
         if not self._has_chunk:

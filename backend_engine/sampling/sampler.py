@@ -32,7 +32,7 @@ class Sampler:
             adjust(logits[row], requests[row], self._end_ids)
         if guided:
             forbid(logits, requests)
-        chosen = logits.argmax(dim=-1)
+        chosen = best_tokens(logits)
         random = [row for row, request in enumerate(requests) if not request.params.greedy]
         if random:
             chosen[random] = _draw(logits[random], [requests[row] for row in random])
@@ -44,6 +44,20 @@ class Sampler:
                 tokens[row], request.params.max_tokens - request.num_output_tokens
             )
         return tokens
+
+
+def best_tokens(logits: torch.Tensor) -> torch.Tensor:
+    """Return each row's likeliest token, the lowest id among equals: logits [rows, vocab] -> int64 [rows].
+
+    By numpy in one thread: 3 microseconds a row. torch's needs 40 for one, and for more it wakes its threads,
+    which takes milliseconds where cores are shared.
+    """
+    return torch.from_numpy(logits.numpy().argmax(axis=1))
+
+
+def takes_best(request: Request) -> bool:
+    """Tell whether the model's likeliest token is the request's next, come what may."""
+    return request.params.greedy and request.guide is None and not needs_adjusting(request)
 
 
 def _draw(logits: torch.Tensor, requests: Sequence[Request]) -> torch.Tensor:

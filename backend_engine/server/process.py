@@ -57,6 +57,10 @@ class ServerProcess:
             if metrics is not None:
                 metrics.iteration_tokens.observe(tokens)
 
+        def count_draft(num_drafted: int, num_accepted: int) -> None:
+            if metrics is not None:
+                metrics.drafted(num_drafted, num_accepted)
+
         # In a thread, so that a signal is heard while the model loads.
         loaded = await asyncio.to_thread(
             load_model,
@@ -67,7 +71,9 @@ class ServerProcess:
             yarn_factor=options.yarn_factor,
         )
         max_context = loaded.config.max_context
-        core = build_engine(loaded, options, on_step=count_step)
+        core = await asyncio.to_thread(
+            build_engine, loaded, options, on_step=count_step, on_draft=count_draft
+        )
         await asyncio.to_thread(warm_up, core)
         vocabulary = await asyncio.to_thread(
             Vocabulary, loaded.tokenizer, vocab_size=loaded.config.vocab_size, end_ids=loaded.end_ids

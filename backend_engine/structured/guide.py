@@ -32,7 +32,6 @@ class Guide:
         """
         self.vocabulary = vocabulary
         self.accepted: list[int] = []
-        self._start = start
         self._matcher = start.deep_copy()
         self._horizon = horizon
         self._next_search = horizon
@@ -54,17 +53,10 @@ class Guide:
         self.accepted += tokens[:count]
         return count
 
-    def rollback(self, count: int) -> None:
-        """Take back the last `count` accepted tokens; raises ValueError if there are not so many."""
-        if not 0 <= count <= len(self.accepted):
-            raise ValueError(f"{count} tokens to take back, but {len(self.accepted)} were accepted")
-        if count:
-            # Replayed, 0.3 ms for 1,000 tokens: after llguidance's own rollback (1.9) masks may allow tokens
-            # that it then refuses.
-            del self.accepted[-count:]
-            self._matcher = self._start.deep_copy()
-            self._matcher.consume_tokens(self.accepted)
-            self._way_out = None
+    def num_allowed(self, drafted: Sequence[int]) -> int:
+        """Return how many of the leading `drafted` tokens the grammar allows; the guide stays where it is."""
+        count: int = self._matcher.deep_copy().try_consume_tokens(list(drafted))
+        return count
 
     def mask(self) -> Mask:
         """Return the mask [words] of the next token."""
@@ -75,20 +67,6 @@ class Guide:
     def fill_mask(self, out: Mask) -> None:
         """Write the mask of the next token into `out` [words], C-contiguous."""
         self._matcher.unsafe_compute_mask_ptr(out.ctypes.data, out.nbytes)
-
-    def draft_masks(self, drafted: Sequence[int]) -> Mask:
-        """Return the masks [accepted + 1, words] before each drafted token and after the last.
-
-        A draft that leaves the grammar is cut there: the last row is the mask at the token it got wrong.
-        The guide stays where it is.
-        """
-        ahead = Guide(self._matcher, self.vocabulary, horizon=0)
-        rows = [ahead.mask()]
-        for token in drafted:
-            if not ahead.accept([token]):
-                break
-            rows.append(ahead.mask())
-        return np.stack(rows)
 
     def choose(self, token: int, tokens_left: int) -> int:
         """Advance by `token`, which was sampled under the mask, or by another one if it must close now.

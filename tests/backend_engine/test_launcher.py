@@ -23,6 +23,8 @@ def test_the_defaults_are_sound() -> None:
         ({"max_decode_stretch": 1.0}, "max_decode_stretch is 1.0"),
         ({"max_decode_stretch": float("nan")}, "max_decode_stretch is nan"),
         ({"prefix_cache_ram_mb": -1}, "prefix_cache_ram_mb is -1"),
+        ({"speculation": "draft"}, "need each other"),
+        ({"draft_model": "small.gguf"}, "need each other"),
         ({"prefix_cache": False, "prefix_cache_ram_mb": 10}, "second tier of prefix_cache, which is off"),
         ({"prefix_cache": False, "prefix_cache_disk": "kv"}, "second tier of prefix_cache, which is off"),
     ],

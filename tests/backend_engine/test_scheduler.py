@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backend_engine.errors import ContextLengthExceeded, EngineOverloaded
 from backend_engine.request import Status
-from backend_engine.scheduler import LEAST_CHUNK, MOST_RETRY_AFTER_S, PRIORITY_STEP_S, Scheduled
+from backend_engine.scheduler import LEAST_CHUNK, MOST_RETRY_AFTER_S, PRIORITY_STEP_S
 from tests.backend_engine.support.scheduling import Clock, Simulation, make_request, make_scheduler, teach
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=20)
@@ -27,6 +27,7 @@ jobs = st.lists(st.tuples(prompts, st.integers(1, 12), st.sampled_from(["a", "b"
     sequences=st.integers(1, 6),
     prefix_cache=st.booleans(),
     seed=st.integers(0, 1000),
+    drafts=st.booleans(),
 )
 def test_every_request_finishes_and_reads_only_its_own_past(
     jobs: list[tuple[list[int], int, str]],
@@ -35,12 +36,13 @@ def test_every_request_finishes_and_reads_only_its_own_past(
     sequences: int,
     prefix_cache: bool,
     seed: int,
+    drafts: bool,
 ) -> None:
     scheduler = make_scheduler(
         num_blocks, max_batch_tokens=budget, max_sequences=sequences, prefix_cache=prefix_cache
     )
-    simulation = Simulation(scheduler)
     chance = random.Random(seed)
+    simulation = Simulation(scheduler, random.Random(seed + 1) if drafts else None)
     requests = []
     for prompt, max_tokens, salt in jobs:
         request = make_request(prompt, max_tokens, salt=salt)
@@ -82,7 +84,7 @@ def test_a_prompt_is_admitted_exactly_when_its_blocks_are_free() -> None:
     scheduler.finish(too_long, "abort")
     fits = make_request([2] * 12, max_tokens=1)
     scheduler.add(fits)
-    scheduler.computed(Scheduled(first, 8))
+    scheduler.computed(first, 8)
     assert fits in [item.request for item in scheduler.schedule()]
 
 
@@ -310,3 +312,28 @@ def test_aborting_a_refused_request_changes_nothing() -> None:
         scheduler.add(refused)
     scheduler.finish(refused, "abort")
     assert len(scheduler.waiting) == 1
+
+
+def test_drafts_shrink_to_the_room_that_is_free() -> None:
+    scheduler = make_scheduler(3, max_batch_tokens=64)
+    first, second = make_request([0, 1, 0], max_tokens=4), make_request([1, 0, 1], max_tokens=4)
+    for request in (first, second):
+        scheduler.add(request)
+    simulation = Simulation(scheduler)
+    simulation.step()
+    # Both are decoding, one token short of a full block, and one block is free.
+    first.draft = second.draft = [1, 1]
+    items = scheduler.schedule()
+    assert [item.draft for item in items] == [(1, 1), ()]
+    assert scheduler.num_preemptions == 0
+
+
+def test_drafts_and_prompts_share_the_budget_of_a_step() -> None:
+    scheduler = make_scheduler(32, max_batch_tokens=10)
+    decoding = make_request([0, 1, 0], max_tokens=20)
+    scheduler.add(decoding)
+    Simulation(scheduler).step()
+    decoding.draft = [1] * 6
+    scheduler.add(make_request([0] * 20))
+    items = scheduler.schedule()
+    assert [(item.num_tokens, len(item.draft)) for item in items] == [(1, 6), (3, 0)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -29,8 +31,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         budget=st.integers(1, 24),
         sequences=st.integers(1, 5),
         prefix_cache=st.booleans(),
+        drafter=st.none() | st.randoms(use_true_random=False),
     )
-    def start(self, blocks: int, budget: int, sequences: int, prefix_cache: bool) -> None:
+    def start(
+        self, blocks: int, budget: int, sequences: int, prefix_cache: bool, drafter: random.Random | None
+    ) -> None:
         self.clock = Clock()
         self.scheduler = make_scheduler(
             blocks,
@@ -40,7 +45,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_waiting=MAX_WAITING,
             prefix_cache=prefix_cache,
         )
-        self.simulation = Simulation(self.scheduler)
+        self.simulation = Simulation(self.scheduler, drafter)
         self.requests: list[Request] = []
         self.computed: set[tuple[object, ...]] = set()
         self.hits = self.queries = 0

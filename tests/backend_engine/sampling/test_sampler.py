@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import pytest
@@ -14,6 +13,7 @@ from backend_engine.sampling.logprobs import position_logprobs
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.sampling.sampler import Sampler, uniform
 from backend_engine.sampling.truncation import truncate
+from tests.backend_engine.support.chi_square import assert_follows
 
 VOCAB = 50
 END = 7
@@ -37,30 +37,6 @@ def drawn(logits: torch.Tensor, count: int, **settings: object) -> Counter[int]:
     """Draw `count` tokens, each with a seed of its own, in batches."""
     requests = [make_request(seed=seed, **settings) for seed in range(count)]
     return Counter(Sampler([END]).sample(logits.expand(count, -1).contiguous(), requests))
-
-
-def assert_follows(counts: Counter[int], probs: torch.Tensor) -> None:
-    """Pearson's chi-square test at a level of about 1e-5, small cells pooled."""
-    total = counts.total()
-    observed, expected = [], []
-    rest_observed = rest_expected = 0.0
-    for token, prob in enumerate(probs.tolist()):
-        if prob == 0:
-            assert counts[token] == 0, f"token {token} has probability 0"
-        elif prob * total >= 5:
-            observed.append(counts[token])
-            expected.append(prob * total)
-        else:
-            rest_observed += counts[token]
-            rest_expected += prob * total
-    if rest_expected:
-        observed.append(rest_observed)
-        expected.append(rest_expected)
-    statistic = sum((o - e) ** 2 / e for o, e in zip(observed, expected, strict=True))
-    freedom = max(1, len(observed) - 1)
-    # Wilson-Hilferty: the cube root of chi-square over its freedom is close to normal.
-    z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
-    assert z < 4.3, f"chi-square {statistic:.1f} with {freedom} degrees of freedom"
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,23 @@ async def test_a_run_is_counted_in_full(own_engine: str) -> None:
     assert after["num_requests_running"] == after["num_requests_waiting"] == after["kv_cache_usage_perc"] == 0
     computed = after["iteration_tokens_total_sum"]
     assert computed >= usage["prompt_tokens"] + 180 - 3, "what preemption recomputes comes on top"
+
+
+async def test_drafts_and_what_became_of_them_are_counted(own_engine: str) -> None:
+    prompt = "Item 1: red apple. Item 2: red apple. Item 3: red apple. Item 4:"
+    body = {"model": "smollm2", "prompt": prompt, "max_tokens": 40, "temperature": 0, "stream": True}
+    async with aiohttp.ClientSession(own_engine) as http:
+        before = await scrape(http)
+        async with http.post("/v1/completions", json=body) as response:
+            text = await response.text()
+        after = await scrape(http)
+    assert text.count('"finish_reason":"length"') == 1
+
+    def counted(name: str) -> float:
+        return after[name] - before[name]
+
+    drafts, drafted = counted("spec_decode_num_drafts_total"), counted("spec_decode_num_draft_tokens_total")
+    accepted = counted("spec_decode_num_accepted_tokens_total")
+    assert drafts > 0
+    assert drafted >= accepted > 0
+    assert counted("generation_tokens_total") == 40

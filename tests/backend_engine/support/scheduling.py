@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 from backend_engine.detokenize import IncrementalDetokenizer
@@ -56,25 +57,38 @@ def teach(scheduler: Scheduler, *, step: float, token: float) -> None:
 
 
 class Simulation:
-    """Plays engine and KV memory: what is written where, and whether a step reads only its own past."""
+    """Plays engine and KV memory: what is written where, and whether a step reads only its own past.
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    With a `drafter` decoding sequences have drafts, which overshoot, go wrong and are right as it happens.
+    """
+
+    def __init__(self, scheduler: Scheduler, drafter: random.Random | None = None) -> None:
         self.scheduler = scheduler
+        self._drafter = drafter
         self.memory: dict[tuple[int, int], tuple[object, ...]] = {}
         self.steps = 0
 
     def step(self) -> list[Scheduled]:
+        for request in self.scheduler.running:
+            request.draft = self._draft(request)
+        preemptions = self.scheduler.num_preemptions
+        missing = sum(
+            max(0, self.scheduler.pool.blocks_for(request.num_tokens) - len(request.block_table))
+            for request in self.scheduler.running
+        )
+        short = missing > self.scheduler.pool.num_free
         items = self.scheduler.schedule()
-        assert sum(item.num_tokens for item in items) <= self.scheduler.max_batch_tokens
+        assert short or self.scheduler.num_preemptions == preemptions, "a draft took another's blocks"
+        assert sum(item.num_tokens + len(item.draft) for item in items) <= self.scheduler.max_batch_tokens
         assert len(self.scheduler.running) <= self.scheduler.max_sequences
         assert len({item.request for item in items}) == len(items)
         for item in items:
             self._compute(item)
         for item in items:
             reaches_end = item.reaches_end
-            self.scheduler.computed(item)
+            self.scheduler.computed(item.request, item.num_tokens)
             if reaches_end:
-                self._sample(item.request)
+                self._sample(item)
         self.scheduler.pool.check()
         self.steps += 1
         return items
@@ -98,11 +112,30 @@ class Simulation:
                 assert self.memory.get(slot) == content, "a sequence reads KV that is not its own past"
             else:
                 self.memory[slot] = content
+        assert not item.draft or item.reaches_end
+        for at, end in enumerate(range(request.num_tokens + 1, request.num_tokens + len(item.draft) + 1)):
+            slot = (request.block_table[(end - 1) // BLOCK], (end - 1) % BLOCK)
+            self.memory[slot] = (request.salt, *request.token_ids, *item.draft[: at + 1])
 
-    def _sample(self, request: Request) -> None:
-        request.token_ids.append(next_token(request.token_ids))
-        if request.num_output_tokens >= request.params.max_tokens:
-            self.scheduler.finish(request, "length")
+    def _sample(self, item: Scheduled) -> None:
+        request = item.request
+        for drafted in (*item.draft, None):
+            token = next_token(request.token_ids)
+            request.token_ids.append(token)
+            if request.num_output_tokens >= request.params.max_tokens:
+                self.scheduler.finish(request, "length")
+            if token != drafted or request.status is Status.FINISHED:
+                return
+            self.scheduler.computed(request, 1)
+
+    def _draft(self, request: Request) -> list[int]:
+        if self._drafter is None or request.num_tokens_left < 2:
+            return []
+        draft: list[int] = []
+        for _ in range(self._drafter.randrange(min(7, request.num_tokens_left))):
+            right = next_token([*request.token_ids, *draft])
+            draft.append(right if self._drafter.random() < 0.8 else self._drafter.randrange(3))
+        return draft
 
 
 def next_token(context: list[int]) -> int:

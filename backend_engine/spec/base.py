@@ -1,0 +1,45 @@
+"""What a drafter is: it guesses how sequences go on, and is told when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from backend_engine.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A request whose next tokens are to be guessed, at most `limit` (>= 1) of them."""
+
+    request: Request
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The guess for one request; empty if there is none.
+
+    `evidence` says how well founded it is: drafts of one drafter with the same evidence are accepted about
+    as often, and more evidence is better. Text drafters count the tokens of context that they recognised.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    evidence: int = 0
+
+
+class Drafter(Protocol):
+    """Guesses continuations. A guess is one definite token a position, no distribution.
+
+    It sees only a request's own tokens and what it may know of the same tenant (`Request.salt`): a draft
+    changes how long an answer takes, so one made from another tenant's text would tell of that text.
+    """
+
+    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+        """Return a draft for each of `wants`, in their order."""
+        ...
+
+    def finished(self, request: Request) -> None:
+        """Let go of `request`, which may never have been proposed for; its text may be remembered."""
+        ...

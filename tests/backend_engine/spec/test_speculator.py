@@ -1,0 +1,130 @@
+"""Who is drafted for, how far, and what experience changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from backend_engine.request import Request
+from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.speculator import MOST_DRAFTED, Speculator
+from tests.backend_engine.support.drafting import sequence_of
+
+
+class Fixed:
+    """Drafts ones, as many as it may, with the evidence it is given."""
+
+    def __init__(self, evidence: int = 8) -> None:
+        self.evidence = evidence
+        self.asked: list[Request] = []
+        self.gone: list[Request] = []
+
+    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+        self.asked += [want.request for want in wants]
+        return [Draft((1,) * want.limit, self.evidence) for want in wants]
+
+    def finished(self, request: Request) -> None:
+        self.gone.append(request)
+
+
+def decoding(outputs: int = 4) -> Request:
+    request = sequence_of([5, 6, 7], [8] * outputs)
+    request.num_computed = request.num_tokens - 1
+    return request
+
+
+def speculator(drafter: Fixed | None = None, *, max_tokens: int = 128, per_token: float = 0.01) -> Speculator:
+    made = Speculator(drafter or Fixed(), max_tokens=max_tokens)
+    for _ in range(100):
+        for tokens in range(1, 41):
+            made.step_cost.observe(tokens, 0.01 * (1 + per_token * (tokens - 1)))
+    return made
+
+
+def test_only_decoding_sequences_are_drafted_for() -> None:
+    drafter = Fixed()
+    prefilling, fresh, running = sequence_of([1, 2, 3]), sequence_of([1]), decoding()
+    recomputing = decoding()
+    recomputing.num_computed = 0
+    recomputing.draft = [9, 9]
+    speculator(drafter).propose([prefilling, fresh, recomputing, running])
+    assert drafter.asked == [running]
+    assert running.draft
+    assert recomputing.draft == [], "an old draft is none"
+
+
+def test_a_draft_leaves_the_last_token_to_verification() -> None:
+    nearly, at_the_end = decoding(outputs=996), decoding(outputs=999)
+    at_the_end.draft = [9]
+    speculator().propose([nearly, at_the_end])
+    assert nearly.draft == [1, 1, 1]
+    assert at_the_end.draft == []
+
+
+def test_certain_drafts_are_long_but_bounded() -> None:
+    made, request = speculator(per_token=0), decoding()
+    for _ in range(60):
+        made.propose([request])
+        made.verified(request, len(request.draft), len(request.draft))
+    made.propose([request])
+    assert len(request.draft) == MOST_DRAFTED
+
+
+def test_all_drafts_of_a_step_keep_within_its_budget() -> None:
+    made, requests = speculator(per_token=0, max_tokens=20), [decoding() for _ in range(8)]
+    made.propose(requests)
+    assert sum(len(request.draft) for request in requests) == 20
+
+
+def test_where_tokens_are_dear_nothing_is_drafted() -> None:
+    made, requests = speculator(per_token=1.0), [decoding() for _ in range(16)]
+    made.propose(requests)
+    assert not any(request.draft for request in requests)
+
+
+def test_drafts_that_fail_are_given_up_and_tried_again_some_day() -> None:
+    made, request = speculator(per_token=0.2), decoding()
+    tried = []
+    for _ in range(400):
+        made.propose([request])
+        tried.append(bool(request.draft))
+        if request.draft:
+            made.verified(request, len(request.draft), 0)
+    assert tried[0]
+    assert sum(tried[20:]) < 0.15 * len(tried[20:])
+    assert any(tried[200:])
+
+
+def test_one_sequences_failures_leave_others_alone() -> None:
+    made, failing, fine = speculator(per_token=0.1), decoding(), decoding()
+    for _ in range(30):
+        made.propose([failing, fine])
+        for request, share in ((failing, 0), (fine, 1)):
+            if request.draft:
+                made.verified(request, len(request.draft), share * len(request.draft))
+    made.propose([failing, fine])
+    assert len(failing.draft) <= 1 < len(fine.draft)
+
+
+def test_counts_are_kept_and_finished_requests_are_let_go() -> None:
+    drafter = Fixed()
+    made, request = speculator(drafter), decoding()
+    made.propose([request])
+    drafted = len(request.draft)
+    made.finished(request)
+    made.verified(request, drafted, 1)
+    assert (made.stats.num_drafts, made.stats.num_draft_tokens, made.stats.num_accepted_tokens) == (
+        1,
+        drafted,
+        1,
+    )
+    assert drafter.gone == [request]
+    assert not made._sequences
+
+
+@pytest.mark.parametrize("requests", [[], [sequence_of([1, 2])]])
+def test_nothing_to_draft_is_nothing_to_do(requests: list[Request]) -> None:
+    drafter = Fixed()
+    speculator(drafter).propose(requests)
+    assert drafter.asked == []
