@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from backend_engine.model_config import ModelConfig
+from backend_engine.native.build import source_hash
 from telemetry.version import __version__
 
 _WEIGHTS = "*.safetensors"
@@ -17,8 +18,9 @@ _WEIGHTS = "*.safetensors"
 def kv_fingerprint(model: Path, config: ModelConfig, quantization: str, layout: str) -> bytes:
     """Return 32 bytes that differ wherever stored KV must not be used.
 
-    Reads the weights once. Our own version, torch's and the processor's instruction set are part of it: each
-    may round differently, and a hit must give the answer that a miss would have given.
+    Reads the weights once. Our own version, the kernels' sources, torch's version and the processor's
+    instruction set are part of it: each may round differently, and a hit must give the answer that a miss would
+    have given.
     """
     parts = [
         repr(config),
@@ -27,6 +29,7 @@ def kv_fingerprint(model: Path, config: ModelConfig, quantization: str, layout: 
         __version__,
         torch.__version__,
         torch.backends.cpu.get_cpu_capability(),
+        source_hash(),
         *_file_digests(model),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).digest()

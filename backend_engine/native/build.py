@@ -62,11 +62,11 @@ def library_path(instruction_set: str) -> Path:
 
     Raises BuildError if there is neither a library nor a way to build one.
     """
-    shipped = SHIPPED / _file_name(instruction_set, _source_hash())
+    shipped = SHIPPED / _file_name(instruction_set, source_hash())
     if shipped.exists():
         return shipped
     compiler = find_compiler()
-    target = cache_folder() / _file_name(instruction_set, f"{_source_hash()}-{_compiler_hash(compiler)}")
+    target = cache_folder() / _file_name(instruction_set, f"{source_hash()}-{_compiler_hash(compiler)}")
     if not target.exists():
         compile_library(compiler, instruction_set, target)
     return target
@@ -76,7 +76,7 @@ def build_shipped() -> list[Path]:
     """Build all variants for this architecture into the package, for a wheel; returns their paths."""
     compiler = find_compiler()
     names = list(INSTRUCTION_SETS) if platform.machine() == "x86_64" else ["portable"]
-    paths = [SHIPPED / _file_name(name, _source_hash()) for name in names]
+    paths = [SHIPPED / _file_name(name, source_hash()) for name in names]
     for name, path in zip(names, paths, strict=True):
         compile_library(compiler, name, path)
     return paths
@@ -122,7 +122,8 @@ def _file_name(instruction_set: str, version: str) -> str:
     return f"forebay-{instruction_set}-{version}.so"
 
 
-def _source_hash() -> str:
+def source_hash() -> str:
+    """Return 12 hexadecimal digits that differ for other sources or flags of the kernels."""
     digest = hashlib.sha256(repr([_FLAGS, [flags for flags, _ in INSTRUCTION_SETS.values()]]).encode())
     for path in sorted([*SOURCE.glob("*.cpp"), *SOURCE.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

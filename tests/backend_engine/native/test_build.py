@@ -43,7 +43,7 @@ def test_a_library_is_built_once_and_again_when_its_source_changes(
 
 
 def test_other_processes_find_the_library_under_the_same_name(own_cache: Path) -> None:
-    script = "from backend_engine.native import build; print(build._source_hash())"
+    script = "from backend_engine.native import build; print(build.source_hash())"
     hashes = {
         subprocess.run(
             [sys.executable, "-c", script],
