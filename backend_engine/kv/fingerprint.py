@@ -19,7 +19,7 @@ def kv_fingerprint(model: Path, config: ModelConfig, quantization: str, layout: 
     """Return 32 bytes that differ wherever stored KV must not be used.
 
     Reads the weights once. Our own version, the kernels' sources, torch's version and the processor's
-    instruction set are part of it: each may round differently, and a hit must give what a miss would have given.
+    instruction set count too: each may round differently, and a hit must give what a miss would have given.
     """
     parts = [
         repr(config),
