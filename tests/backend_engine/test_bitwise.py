@@ -159,9 +159,8 @@ def test_two_hundred_prompts_of_256_tokens_in_any_company(
     if expected is None:
         expected, _ = run(loaded, many, lengths, Condition(), chance, "fp16")
         _expected["fp16", 256] = expected
-    for _ in range(2):
-        condition = Condition.random(chance, kv_memory_mb=(40, 120, 512))
-        found, engine = run(loaded, many, lengths, condition, chance, "fp16")
-        stats = engine.stats()
-        print(f"{condition}: {stats.num_preemptions} preemptions, {stats.prefix_hits} tokens of prefix hits")
-        assert found == expected
+    condition = Condition.random(chance, kv_memory_mb=(40, 120, 512))
+    found, engine = run(loaded, many, lengths, condition, chance, "fp16")
+    stats = engine.stats()
+    print(f"{condition}: {stats.num_preemptions} preemptions, {stats.prefix_hits} tokens of prefix hits")
+    assert found == expected

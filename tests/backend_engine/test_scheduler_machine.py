@@ -174,5 +174,5 @@ TestSchedulerMachine.settings = settings(max_examples=120, stateful_step_count=2
 def test_many_more_histories() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    many = settings(max_examples=3000, stateful_step_count=50, deadline=None)
+    many = settings(max_examples=1000, stateful_step_count=50, deadline=None)
     run_state_machine_as_test(SchedulerMachine, settings=many)
