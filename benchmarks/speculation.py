@@ -4,8 +4,8 @@
 
 Greedy answers from the engine's loop, without HTTP, a new prompt whenever one is answered. One engine drafts
 and one does not, and they take turns step by step, so that a busy machine slows both alike. Steps with tokens
-of prompts are left out, being the same on both sides, and stretches of steps in which the machine stalled. All
-prompts of a workload come from one tenant, as an application's would. The answers must be equal: a run in
+of prompts are left out, being the same on both sides, and stretches of steps in which the machine stalled.
+All prompts of a workload come from one tenant, as an application's would. The answers must be equal: a run in
 which speculation changed a text fails. The acceptance length is 1 + accepted tokens / drafts.
 """
 
