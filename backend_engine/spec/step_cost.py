@@ -7,12 +7,12 @@ from bisect import bisect_right
 
 _SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Where the curve is kept; between them it is straight. Kernels work in tiles, so no formula fits all."""
-_GUESSED_SHARE = 0.05
-"""What each token after the first is taken to add to a step before any was measured."""
+_TURN = 7
+"""Tokens at which computing is guessed to take as long as reading the weights (the CPU kernels: 7)."""
 _LOCAL = 0.1
 _GLOBAL = 0.03
-_MOST_SURPRISE = math.log(1.5)
-"""A step that took longer was held up by another process."""
+_MOST_SURPRISE = 1.5
+"""A step that took so many times as long as expected was held up by another process."""
 
 
 class StepCost:
@@ -24,27 +24,26 @@ class StepCost:
     """
 
     def __init__(self) -> None:
-        self._logs = [math.log1p(_GUESSED_SHARE * (size - 1)) for size in _SIZES]
+        self._seconds = [math.cbrt(1 + (size / _TURN) ** 3) for size in _SIZES]
         self._observed = False
 
     def observe(self, tokens: int, seconds: float) -> None:
         """Note that a step of `tokens` (>= 1) tokens, none of them of a prompt, took `seconds`."""
-        surprise = math.log(seconds / self.seconds(tokens))
+        surprise = seconds / self.seconds(tokens)
         if not self._observed:
             self._observed = True
-            self._logs = [value + surprise for value in self._logs]
+            self._seconds = [value * surprise for value in self._seconds]
             return
-        surprise = max(-_MOST_SURPRISE, min(surprise, _MOST_SURPRISE))
+        surprise = max(1 / _MOST_SURPRISE, min(surprise, _MOST_SURPRISE))
         below, share = _place(tokens)
-        self._logs = [value + _GLOBAL * surprise for value in self._logs]
-        self._logs[below] += _LOCAL * (1 - share) * surprise
-        for above in range(below + 1, len(_SIZES)):
-            self._logs[above] += _LOCAL * surprise
+        here, above = surprise ** (_GLOBAL + _LOCAL * (1 - share)), surprise ** (_GLOBAL + _LOCAL)
+        factors = [surprise**_GLOBAL] * below + [here] + [above] * (len(_SIZES) - 1 - below)
+        self._seconds = [value * factor for value, factor in zip(self._seconds, factors, strict=True)]
 
     def seconds(self, tokens: int) -> float:
         """Return the expected time of a step of `tokens` tokens; beyond the last size it stays the same."""
         below, share = _place(tokens)
-        low, high = math.exp(self._logs[below]), math.exp(self._logs[below + 1])
+        low, high = self._seconds[below], self._seconds[below + 1]
         return low + share * (high - low)
 
 
