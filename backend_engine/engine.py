@@ -71,6 +71,8 @@ class Engine:
         self._end_ids = frozenset(end_ids)
         self._sampler = Sampler(self._end_ids)
         self._speculator = speculator
+        self.drafting = True
+        """False while nothing is to be drafted: the first steps are timed without."""
         self._on_step = on_step
         self._on_draft = on_draft
 
@@ -98,7 +100,7 @@ class Engine:
     def step(self) -> list[TokenOutput]:
         """Compute one batch; returns a token for every sequence that came to its end."""
         started = time.monotonic()
-        if self._speculator is not None:
+        if self._speculator is not None and self.drafting:
             self._speculator.propose(self.scheduler.running)
         step = self.scheduler.schedule()
         if not step:

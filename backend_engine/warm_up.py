@@ -19,6 +19,7 @@ def warm_up(engine: Engine) -> None:
 
     No context here fills a block of the default size, so that nothing stays in the prefix cache.
     """
+    engine.drafting = False
     engine.add(_request(_DECODED))
     for joining in _JOINING:
         room = engine.scheduler.max_waiting - len(engine.scheduler.waiting)
@@ -28,6 +29,7 @@ def warm_up(engine: Engine) -> None:
         engine.step()
     while engine.has_work:
         engine.step()
+    engine.drafting = True
     # Nobody asked for these prompts, so they are no queries either.
     engine.scheduler.prefix_stats = PrefixStats()
 
