@@ -80,7 +80,7 @@ async def _receive(request: web.BaseRequest, limit: int) -> bytes:
         raise BodyTooLarge(limit)
     content = request.content
     if EXPECT in request.headers:
-        await _say_continue(request)
+        _say_continue(request)
     parts: list[bytes] = []
     size = 0
     while True:
@@ -105,7 +105,7 @@ async def _receive(request: web.BaseRequest, limit: int) -> bytes:
             return b"".join(parts)
 
 
-async def _say_continue(request: web.BaseRequest) -> None:
+def _say_continue(request: web.BaseRequest) -> None:
     """Let the client send its body, now that it will be read (RFC 9110, section 10.1.1)."""
     expected = request.headers[EXPECT]
     if expected.lower() != "100-continue":
