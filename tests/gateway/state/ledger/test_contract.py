@@ -12,6 +12,7 @@ from gateway.config.schema import Limits
 from gateway.state.ledger.base import NANO, Ask, Kind, Refusal, Used
 from gateway.state.ledger.lease import Grant
 from gateway.state.ledger.ledger import Ledger
+from tests.support.ledgers import recorded
 
 RATES = Limits(rpm=3, tpm=100)
 NOTHING = Ask()
@@ -40,9 +41,7 @@ def money(usd: float) -> Ask:
 async def settled(ledger: Ledger, grant: Grant, used: Used) -> None:
     """Settle, and see it done: a ledger may take its time."""
     ledger.settle(grant.reservation, used)
-    async with asyncio.timeout(10):
-        while ledger._accounts._unsettled:  # type: ignore[attr-defined]
-            await asyncio.sleep(0.001)
+    await recorded(ledger)
 
 
 async def test_requests_are_admitted_up_to_the_limit(ledger: Ledger) -> None:

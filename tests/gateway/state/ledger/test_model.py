@@ -21,6 +21,7 @@ from gateway.state.ledger.lease import Reservation
 from gateway.state.ledger.ledger import Ledger
 from gateway.state.ledger.redis import RedisAccounts
 from gateway.state.ledger.sqlite import SqliteAccounts
+from tests.support.ledgers import recorded
 
 
 @dataclass
@@ -101,8 +102,7 @@ async def run(ledger: Ledger, clock: Any, limits: Limits, script: list[tuple[Any
             used_up = Used(int(step[2]), step[3], step[4])
             ledger.settle(reservation, used_up)
             model.settle(reservation, used_up, clock.now)
-            while ledger._accounts._unsettled:  # type: ignore[attr-defined]
-                await asyncio.sleep(0)
+            await recorded(ledger, every_s=0)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
