@@ -58,6 +58,11 @@ class LoadedModel:
     chat_template: ChatTemplate | None
 
     @property
+    def kernels(self) -> str:
+        """What computes: an instruction set and where its library comes from, or torch."""
+        return "torch" if self.team is None else str(self.team.library)
+
+    @property
     def end_ids(self) -> frozenset[int]:
         """Tokens that end an answer, from the checkpoint's config and its tokenizer."""
         return self.tokenizer.eos_ids | self.config.eos_token_ids
