@@ -75,5 +75,7 @@ class BatchStruct(ctypes.Structure):
         ("context_lengths", _Pointer),
         ("block_tables", _Pointer),
         ("logit_rows", _Pointer),
+        ("logit_places", _Pointer),
+        ("best", _Pointer),
         ("logits", _Pointer),
     )

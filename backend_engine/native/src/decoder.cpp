@@ -114,8 +114,11 @@ void Decoder::logits(Member& me, const Batch& batch) {
     rms_norm(&hidden_[batch.logit_rows[row] * hidden], model_.norm, model_.eps, hidden, &normed_[row * hidden]);
     stream_.quantize_row(row, &normed_[row * hidden]);
   });
-  linear(me, model_.head, stream_, batch.rows,
-         [&](int64_t row, int64_t first, F32 y) { store_outputs(batch.logits + row * vocab, first, vocab, y); });
+  linear(me, model_.head, stream_, batch.rows, [&](int64_t row, int64_t first, F32 y) {
+    if (batch.logit_places[row] >= 0) store_outputs(batch.logits + batch.logit_places[row] * vocab, first, vocab, y);
+    if (batch.best) best_.see(model_.head, row, first, y);
+  });
+  if (batch.best) me.each(batch.rows, [&](int64_t row) { batch.best[row] = best_.find(model_.head, stream_, row); });
 }
 
 void Decoder::reserve(const Batch& batch) {
@@ -127,6 +130,7 @@ void Decoder::reserve(const Batch& batch) {
   stream_.reserve(rows);
   heads_.reserve(rows);
   inner_.reserve(rows);
+  best_.reserve(model_.head, batch.rows);
   plan_attention(batch);
 }
 

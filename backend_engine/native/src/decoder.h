@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "gated.h"
+#include "largest_output.h"
 
 namespace forebay {
 
@@ -49,6 +50,7 @@ class Decoder {
   std::vector<int64_t> first_part_;  // of each row, and their number
   std::vector<float> hidden_, qkv_, attended_, normed_, part_values_;
   QuantizedRows stream_, heads_, inner_;
+  LargestOutput best_;
 };
 
 }  // namespace forebay
