@@ -13,7 +13,7 @@ from backend_engine.request import FinishReason, Request, Status
 from backend_engine.runner import Computed, Runner, wanted_rows
 from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
 from backend_engine.sampling.rejection import Verification, verify
-from backend_engine.sampling.sampler import Sampler, takes_best
+from backend_engine.sampling.sampler import Draw, Sampler, takes_best
 from backend_engine.scheduler import Scheduled, Scheduler
 from backend_engine.spec.speculator import SpeculationStats, Speculator
 from backend_engine.step_time import Load
@@ -58,10 +58,12 @@ class Engine:
         *,
         kv_events: KvEventLog,
         speculator: Speculator | None = None,
+        draw: Draw | None = None,
         on_step: Callable[[int], None] | None = None,
         on_draft: Callable[[int, int], None] | None = None,
     ) -> None:
         """`kv_events` listens to the scheduler's pool; without a `speculator` nothing is drafted.
+        For `draw` see `Sampler`.
 
         `on_step` is told the tokens of each step, `on_draft` the drafted and the accepted of each draft.
         """
@@ -69,7 +71,7 @@ class Engine:
         self.kv_events = kv_events
         self._runner = runner
         self._end_ids = frozenset(end_ids)
-        self._sampler = Sampler(self._end_ids)
+        self._sampler = Sampler(self._end_ids, draw)
         self._speculator = speculator
         self.drafting = True
         """False while nothing is to be drafted: the first steps are timed without."""

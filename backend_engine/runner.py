@@ -46,7 +46,9 @@ class Computed:
 
     def logits_of(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the logits [rows, vocab] of `rows`, all of which want them."""
-        return self.logits[[self.places[row] for row in rows]]
+        places = [self.places[row] for row in rows]
+        # Copied only where it is another selection.
+        return self.logits if places == list(range(len(self.logits))) else self.logits[places]
 
 
 class Runner:

@@ -79,3 +79,14 @@ class BatchStruct(ctypes.Structure):
         ("best", _Pointer),
         ("logits", _Pointer),
     )
+
+
+class DrawStruct(ctypes.Structure):
+    _fields_ = (
+        ("logits", _Pointer),
+        ("top_k", _Int),
+        ("top_p", ctypes.c_double),
+        ("point", ctypes.c_double),
+        ("temperature", ctypes.c_float),
+        ("min_p", ctypes.c_float),
+    )

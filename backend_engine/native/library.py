@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from backend_engine.native.abi import BatchStruct, LinearStruct, ModelStruct, PagesStruct
+from backend_engine.native.abi import BatchStruct, DrawStruct, LinearStruct, ModelStruct, PagesStruct
 from backend_engine.native.build import (
     BuildError,
     LibraryFile,
@@ -48,6 +48,8 @@ class Library:
         self.decoder_forward = function(
             "decoder_forward", None, pointer, ctypes.POINTER(PagesStruct), ctypes.POINTER(BatchStruct)
         )
+
+        self.draw = function("draw", None, pointer, ctypes.POINTER(DrawStruct), size, size, pointer)
 
     def __str__(self) -> str:
         return f"{self.instruction_set}, {self.origin}"

@@ -51,4 +51,12 @@ struct Batch {
   int64_t* best;
   float* logits;
 };
+
+// How a token is drawn from a row of logits [vocab]; see sampling/params.py. `point` is in [0, 1).
+struct Draw {
+  const float* logits;
+  int64_t top_k;
+  double top_p, point;
+  float temperature, min_p;
+};
 }

@@ -3,6 +3,7 @@
 // Their names end in the variant that they are compiled for, and the namespace is one of the variant's own
 // (build.py defines both), so that one library can hold several.
 #include "decoder.h"
+#include "draw.h"
 
 #define FOREBAY_JOIN(name, variant) forebay_##name##_##variant
 #define FOREBAY_NAME(name, variant) FOREBAY_JOIN(name, variant)
@@ -32,6 +33,11 @@ void* EXPORTED(decoder_new)(void* team, const Model* model) { return new Decoder
 void EXPORTED(decoder_delete)(void* decoder) { delete static_cast<Decoder*>(decoder); }
 void EXPORTED(decoder_forward)(void* decoder, const Pages* pages, const Batch* batch) {
   static_cast<Decoder*>(decoder)->forward(*pages, *batch);
+}
+
+void EXPORTED(draw)(void* team, const Draw* draws, int64_t rows, int64_t vocab, int64_t* tokens) {
+  static_cast<Team*>(team)->run(
+      [&](Member& me) { me.each(rows, [&](int64_t row) { tokens[row] = DrawRow(draws[row], vocab).token(); }); });
 }
 }
 #pragma GCC visibility pop
