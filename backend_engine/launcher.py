@@ -67,9 +67,10 @@ class EngineOptions:
     """Largest size of that directory, in MiB."""
     speculation: Literal["off", "ngram", "suffix", "draft"] = "suffix"
     """Draft tokens and verify several in one step. ngram: from the sequence itself; suffix: from it and its
-    tenant's last answers; draft: with draft_model."""
+    tenant's last answers; draft: with draft_model. A draft head is asked where suffix finds nothing sure."""
     draft_model: str | None = None
-    """Path of a smaller model with the same tokenizer. Its KV cache comes on top of kv_memory_mb."""
+    """Path of a smaller model with the same tokenizer, whose KV cache comes on top of kv_memory_mb; or of a
+    draft head (.safetensors); or `bundled`, the head that comes with us for SmolLM2-135M-Instruct."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -19,20 +20,34 @@ class Decoder(Protocol):
     page_tensors: tuple[torch.Tensor, ...]
     """All that the pages store, each [layers, units, ...] with its units in the order of the blocks."""
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Return fp32 logits [logit rows, vocab], in the order of `batch.logit_rows`."""
+    def forward(self, batch: ForwardBatch, features: torch.Tensor | None = None) -> torch.Tensor:
+        """Return fp32 logits [logit rows, vocab], in the order of `batch.logit_rows`.
+
+        `features`, fp32 [logit rows, taps, hidden], is filled with the residual stream of the same tokens
+        after as many layers as each of the taps says that the decoder was made with.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a step's model pass gives: `logits` fp32 [rows, vocab], `features` fp32 [rows, taps, hidden]."""
+
+    logits: torch.Tensor
+    features: torch.Tensor | None
 
 
 class Runner:
     """Owns the decoder."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, features: tuple[int, int] | None = None) -> None:
+        """`features`: how many taps the decoder has, and their width; None if nobody looks at them."""
         self._decoder = decoder
+        self._features = features
 
     @torch.inference_mode()
-    def run(self, step: Sequence[Scheduled]) -> torch.Tensor:
-        """Compute `step` and return the logits [rows, vocab] that it asks for, in the order of `step`.
+    def run(self, step: Sequence[Scheduled]) -> Computed:
+        """Compute `step` and return the rows that it asks for, in the order of `step`.
 
         An item that reaches its request's end contributes its last row and one for each drafted token;
         every row if the request wants log-probabilities of its prompt (see `wanted_rows`).
@@ -47,7 +62,11 @@ class Runner:
             for item in step
             for first in (item.request.num_computed,)
         ]
-        return self._decoder.forward(pack(pieces, self._decoder.block_size))
+        batch = pack(pieces, self._decoder.block_size)
+        features = None
+        if self._features is not None:
+            features = torch.empty(len(batch.logit_rows), *self._features)
+        return Computed(self._decoder.forward(batch, features), features)
 
 
 def wanted_rows(item: Scheduled) -> range:

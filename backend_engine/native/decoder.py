@@ -33,13 +33,14 @@ def unsupported_by_native(config: ModelConfig, block_size: int) -> str | None:
 class NativeDecoder:
     """Runs a `LlamaModel` of packed linears over native pages."""
 
-    def __init__(self, model: LlamaModel, pages: NativePages, team: Team) -> None:
-        """Describe `model` to the library. Its linears must be `PackedLinear`."""
+    def __init__(self, model: LlamaModel, pages: NativePages, team: Team, taps: tuple[int, ...] = ()) -> None:
+        """Describe `model` to the library. Its linears must be `PackedLinear`; for `taps` see `Decoder`."""
         self.block_size = pages.block_size
         self.page_tensors = pages.tensors
         self._vocab = model.config.vocab_size
         # The library reads weights where they are, so all that owns them must live as long as this.
         self._model, self._pages, self._team = model, pages, team
+        self._taps = _integers(taps)
         self._cos, self._sin = (table.contiguous() for table in model.rope.tables)
         layers = (LayerStruct * len(model.layers))(*(_layer(layer) for layer in model.layers))
         self._struct = ModelStruct(
@@ -56,6 +57,8 @@ class NativeDecoder:
             head=_linear(model.head),
             cos=self._cos.data_ptr(),
             sin=self._sin.data_ptr(),
+            num_taps=len(taps),
+            taps=ctypes.addressof(self._taps),
         )
         self._handle: int = team.library.decoder_new(team.handle, ctypes.byref(self._struct))
 
@@ -64,8 +67,8 @@ class NativeDecoder:
         if hasattr(self, "_handle"):
             self._team.library.decoder_delete(self._handle)
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Compute `batch` and return its logits, fp32 [logit rows, vocab]."""
+    def forward(self, batch: ForwardBatch, features: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute `batch` and return its logits, fp32 [logit rows, vocab]; see `Decoder` for `features`."""
         query_starts, context_lengths = _integers(batch.query_starts), _integers(batch.context_lengths)
         logits = torch.empty(len(batch.logit_rows), self._vocab)
         struct = BatchStruct(
@@ -82,6 +85,7 @@ class NativeDecoder:
             block_tables=batch.block_tables.data_ptr(),
             logit_rows=batch.logit_rows.data_ptr(),
             logits=logits.data_ptr(),
+            features=None if features is None else features.data_ptr(),
         )
         library = self._team.library
         library.decoder_forward(self._handle, ctypes.byref(self._pages.struct), ctypes.byref(struct))

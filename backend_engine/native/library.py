@@ -7,7 +7,14 @@ from functools import cache
 
 import structlog
 
-from backend_engine.native.abi import BatchStruct, LinearStruct, ModelStruct, PagesStruct
+from backend_engine.native.abi import (
+    BatchStruct,
+    DraftBatchStruct,
+    DraftModelStruct,
+    LinearStruct,
+    ModelStruct,
+    PagesStruct,
+)
 from backend_engine.native.build import BuildError, library_path, supported_sets
 from backend_engine.native.huge_memory import HugeMemory
 
@@ -36,6 +43,13 @@ class Library:
         self.decoder_forward = functions.forebay_decoder_forward
         self.decoder_forward.argtypes = [pointer, ctypes.POINTER(PagesStruct), ctypes.POINTER(BatchStruct)]
         self.decoder_forward.restype = None
+        self.draft_head_new = functions.forebay_draft_head_new
+        self.draft_head_new.argtypes = [pointer, ctypes.POINTER(DraftModelStruct)]
+        self.draft_head_new.restype = pointer
+        self.draft_head_delete = functions.forebay_draft_head_delete
+        self.draft_head_delete.argtypes, self.draft_head_delete.restype = [pointer], None
+        self.draft = functions.forebay_draft
+        self.draft.argtypes, self.draft.restype = [pointer, ctypes.POINTER(DraftBatchStruct)], None
 
 
 class Team:

@@ -1,5 +1,6 @@
 // The functions that Python calls (see library.py). None of them throws for arguments that its callers check.
 #include "decoder.h"
+#include "draft_head.h"
 
 using namespace forebay;
 
@@ -26,5 +27,11 @@ void forebay_decoder_delete(void* decoder) { delete static_cast<Decoder*>(decode
 void forebay_decoder_forward(void* decoder, const Pages* pages, const Batch* batch) {
   static_cast<Decoder*>(decoder)->forward(*pages, *batch);
 }
+
+void* forebay_draft_head_new(void* team, const DraftModel* model) {
+  return new DraftHead(*static_cast<Team*>(team), *model);
+}
+void forebay_draft_head_delete(void* head) { delete static_cast<DraftHead*>(head); }
+void forebay_draft(void* head, const DraftBatch* batch) { static_cast<DraftHead*>(head)->draft(*batch); }
 }
 #pragma GCC visibility pop
