@@ -32,7 +32,7 @@ class DraftWeights:
     """A draft head.
 
     features [hidden, taps * hidden], token [hidden, hidden], gate_up [2 * inner, hidden],
-    down [hidden, inner]; norms fp32, feature_norm [taps, hidden]; vocabulary int64 [draft vocab], ascending token ids.
+    down [hidden, inner]; norms fp32, feature_norm [taps, hidden]; vocabulary int64 [draft vocab], ascending.
     """
 
     taps: tuple[int, ...]

@@ -100,10 +100,10 @@ def collect(
                 continue
             request = output.request
             asked = recorder.asked.pop(request)
-            # The last token has been drawn, and nothing computed from it.
             ids = request.token_ids[request.num_prompt_tokens - 1 : -1]
-            ids, features = [*ids, request.token_ids[-1]], torch.stack(asked.features)
-            done.append((ids, features))
+            # Of a single token there is nothing to learn.
+            if asked.features:
+                done.append((ids, torch.stack(asked.features)))
             collected += len(ids)
             if output.finish_reason == "stop" and chance.random() < _FOLLOWED_UP:
                 said = b"".join(loaded.tokenizer.token_bytes(token) for token in request.output_ids[:-1])
@@ -117,7 +117,7 @@ def collect(
 
 def _save(answers: list[tuple[list[int], torch.Tensor]], path: Path) -> None:
     starts = torch.tensor([0, *[len(ids) for ids, _ in answers]]).cumsum(0)[:-1]
-    # A row more than there are features: what the last token would say was never computed.
+    # What ended an answer was seen by nobody, so the token before it has no features.
     features = [
         torch.cat((rows, rows.new_zeros(len(ids) - len(rows), *rows.shape[1:]))) for ids, rows in answers
     ]
