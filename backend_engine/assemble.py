@@ -49,7 +49,6 @@ from backend_engine.spec.suffix import SuffixDrafter
 from backend_engine.tokenizer import Tokenizer
 
 MIB = 1024 * 1024
-BUNDLED = "bundled"
 HEADS = Path(__file__).parent / "spec" / "heads"
 """The draft heads that are part of the package; `spec/distil` made them."""
 
@@ -176,11 +175,21 @@ def build_speculator(
 
 def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Drafter:
     """Return the drafter that `options` name; a draft model gets room for `num_blocks` blocks."""
+    if options.speculation == "ngram":
+        return NgramDrafter()
     if options.draft_model is None:
-        return NgramDrafter() if options.speculation == "ngram" else SuffixDrafter()
+        suffix = SuffixDrafter()
+        head = find_draft_head(loaded) if options.speculation == "auto" else None
+        return suffix if head is None else EitherDrafter(suffix, head)
     path = Path(options.draft_model)
-    if options.draft_model == BUNDLED or path.suffix == ".safetensors":
-        return EitherDrafter(SuffixDrafter(), build_draft_head(loaded, path))
+    if path.suffix == ".safetensors":
+        weights = DraftWeights.load(path)
+        if not weights.fits(loaded.config, loaded.tokenizer.token_bytes):
+            raise ModelError(f"draft_model {path} is the draft head of another model")
+        if loaded.team is None:
+            raise ModelError("a draft head needs the native kernels, and weights of int8 or int4")
+        head = HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
+        return EitherDrafter(SuffixDrafter(), head)
     draft = load_model(options.draft_model, options.quantization, threads=options.threads)
     if not same_vocabulary(draft, loaded):
         raise ModelError(f"draft_model {options.draft_model} has another vocabulary than the model")
@@ -190,19 +199,15 @@ def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) 
     return ModelDrafter(build_decoder(draft, options, num_blocks), pool)
 
 
-def build_draft_head(loaded: LoadedModel, path: Path) -> HeadDrafter:
-    """Return a drafter of the head in file `path`, or of the bundled one that fits.
-
-    Raises ModelError if it was made for another model, or if there are no native kernels to run it.
-    """
+def find_draft_head(loaded: LoadedModel) -> HeadDrafter | None:
+    """Return a drafter of the head that comes with us for this model, None if there is none or no kernels."""
     if loaded.team is None:
-        raise ModelError("a draft head needs the native kernels, and int8 or int4 weights")
-    names = sorted(HEADS.glob("*.safetensors")) if str(path) == BUNDLED else [path]
-    for name in names:
-        weights = DraftWeights.load(name)
+        return None
+    for path in sorted(HEADS.glob("*.safetensors")):
+        weights = DraftWeights.load(path)
         if weights.fits(loaded.config, loaded.tokenizer.token_bytes):
             return HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
-    raise ModelError(f"draft_model {path}: no draft head for this model")
+    return None
 
 
 def same_vocabulary(a: LoadedModel, b: LoadedModel) -> bool:

@@ -1,6 +1,6 @@
 """What speculation gains: the same prompts with and without, at concurrency 1 and 8.
 
-    forebay bench speculation [--prompts N] [--drafters suffix --drafters head …] [--json]
+    forebay bench speculation [--prompts N] [--drafters suffix --drafters ngram …] [--json]
 
 Greedy answers from the engine's loop, without HTTP, a new prompt whenever one is answered. An engine for each
 drafter and one without take turns step by step, so that a busy machine slows all alike. Steps with tokens
@@ -14,11 +14,11 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import cyclopts
 
-from backend_engine.assemble import BUNDLED, build_engine, load_model
+from backend_engine.assemble import build_engine, load_model
 from backend_engine.detokenize import IncrementalDetokenizer
 from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
@@ -97,13 +97,9 @@ def run(sides: Sequence[Side]) -> None:
 
 def options_of(kind: str, path: str) -> EngineOptions:
     """Return the options of the engine named `kind`."""
-    if kind == "off":
-        return EngineOptions(model=path, speculation="off")
-    if kind == "ngram":
-        return EngineOptions(model=path, speculation="ngram")
-    if kind == "suffix":
-        return EngineOptions(model=path, speculation="suffix")
-    return EngineOptions(model=path, speculation="draft", draft_model=BUNDLED if kind == "head" else kind)
+    if kind in ("off", "auto", "ngram", "suffix"):
+        return EngineOptions(model=path, speculation=cast(Literal["off", "auto", "ngram", "suffix"], kind))
+    return EngineOptions(model=path, speculation="draft", draft_model=kind)
 
 
 def shares_by_position(stats: SpeculationStats) -> list[float]:
@@ -117,7 +113,7 @@ def bench(
     prompts: int = 56,
     tokens: int = 128,
     seed: int = 0,
-    drafters: tuple[str, ...] = ("suffix", "ngram", "head"),
+    drafters: tuple[str, ...] = ("auto", "suffix", "ngram"),
     workloads: tuple[str, ...] = tuple(WORKLOADS),
     at_once: tuple[int, ...] = CONCURRENCIES,
     model: str = "smollm2-135m-instruct",
@@ -130,8 +126,8 @@ def bench(
     prompts: prompts of each workload.
     tokens: longest answer.
     seed: which prompts.
-    drafters: ngram, suffix, head (the bundled draft head behind suffix), or the path of a draft model or
-        head; the first gives the figures, the others are peers.
+    drafters: auto (suffix and a draft head), suffix, ngram, or the path of a draft model or head; the first
+        gives the figures, the others are peers.
     workloads: which kinds of prompts.
     at_once: numbers of requests that run together.
     model: name or path of the model.

@@ -17,8 +17,8 @@ from backend_engine.spec.base import Draft, Want
 
 LEAST_CONFIDENCE = 0.15
 """A draft ends before the token with which its head gives all of it less: drafting costs a pass a token."""
-MOST_ROWS = 12
-"""Sequences beyond which nothing is drafted: a step of so many tokens is bound by computing already."""
+MOST_ROWS = 4
+"""Sequences beyond which nothing is drafted: with a draft each, a step would be bound by computing."""
 
 
 class DraftHead(Protocol):

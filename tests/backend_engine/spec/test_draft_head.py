@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from backend_engine.assemble import BUNDLED, HEADS, LoadedModel, build_draft_head, build_engine, load_model
+from backend_engine.assemble import HEADS, LoadedModel, build_engine, find_draft_head, load_model
 from backend_engine.errors import ModelError
 from backend_engine.launcher import EngineOptions
 from backend_engine.native.draft_head import NativeDraftHead
@@ -143,7 +145,7 @@ def test_the_engine_drafts_with_the_bundled_head(loaded: LoadedModel) -> None:
         for text in texts
     ]
     plain = EngineOptions(model="", speculation="off", kv_memory_mb=32)
-    drafting = EngineOptions(model="", speculation="draft", draft_model=BUNDLED, kv_memory_mb=32)
+    drafting = EngineOptions(model="", speculation="auto", kv_memory_mb=32)
     engine = build_engine(loaded, drafting)
     assert generate(engine, prompts, max_tokens=48) == generate(
         build_engine(loaded, plain), prompts, max_tokens=48
@@ -154,13 +156,29 @@ def test_the_engine_drafts_with_the_bundled_head(loaded: LoadedModel) -> None:
     assert sum(stats.num_accepted_tokens_per_pos) == stats.num_accepted_tokens
 
 
-def test_a_head_for_another_model_is_refused(tmp_path: Path) -> None:
-    loaded = load_model(str(save_directory(random_model("llama"), tmp_path)), "int8", threads=1)
-    with pytest.raises(ModelError, match=r"no draft head for this model|needs the native kernels"):
-        build_draft_head(loaded, Path(BUNDLED))
+def test_a_head_is_named_by_its_file(loaded: LoadedModel) -> None:
+    path = str(HEADS / "smollm2-135m-instruct.safetensors")
+    engine = build_engine(
+        loaded, EngineOptions(model="", speculation="draft", draft_model=path, kv_memory_mb=32)
+    )
+    assert engine._speculator is not None
+    assert engine._speculator.taps == (10, 20, 30)
 
 
-def test_a_reference_model_has_no_draft_head(tmp_path: Path) -> None:
-    loaded = load_model(str(save_directory(random_model("llama"), tmp_path)), "none", threads=1)
+@pytest.mark.parametrize("quantization", ["int8", "none"])
+def test_a_head_of_another_model_is_neither_found_nor_taken(
+    quantization: Literal["int8", "none"], tmp_path: Path
+) -> None:
+    loaded = load_model(str(save_directory(random_model("llama"), tmp_path)), quantization, threads=1)
+    assert find_draft_head(loaded) is None
+    path = str(HEADS / "smollm2-135m-instruct.safetensors")
+    with pytest.raises(ModelError, match="another model"):
+        build_engine(loaded, EngineOptions(model="", speculation="draft", draft_model=path))
+
+
+def test_without_native_kernels_a_head_is_not_found_and_refused_if_named(smollm2_path: Path) -> None:
+    loaded = replace(load_model(str(smollm2_path), "auto", threads=1), team=None)
+    assert find_draft_head(loaded) is None
+    path = str(HEADS / "smollm2-135m-instruct.safetensors")
     with pytest.raises(ModelError, match="native kernels"):
-        build_draft_head(loaded, Path(BUNDLED))
+        build_engine(loaded, EngineOptions(model="", speculation="draft", draft_model=path, kv_memory_mb=32))
