@@ -28,6 +28,7 @@ from backend_engine.model_config import ModelConfig
 from backend_engine.models.llama import LlamaModel, build_model
 from backend_engine.models.torch_decoder import TorchDecoder
 from backend_engine.native.decoder import NativeDecoder, unsupported_by_native
+from backend_engine.native.draft_head import NativeDraftHead
 from backend_engine.native.draws import NativeDraws
 from backend_engine.native.library import Team, native_library
 from backend_engine.native.packed_linear import PackedLinear
@@ -39,13 +40,18 @@ from backend_engine.quant.fp32 import Fp32Format
 from backend_engine.runner import Decoder, Runner
 from backend_engine.scheduler import Scheduler
 from backend_engine.spec.base import Drafter
+from backend_engine.spec.draft_head import HeadDrafter
 from backend_engine.spec.draft_model import ModelDrafter
+from backend_engine.spec.draft_weights import DraftWeights
+from backend_engine.spec.either import EitherDrafter
 from backend_engine.spec.ngram import NgramDrafter
 from backend_engine.spec.speculator import Speculator
 from backend_engine.spec.suffix import SuffixDrafter
 from backend_engine.tokenizer import Tokenizer
 
 MIB = 1024 * 1024
+HEADS = Path(__file__).parent / "spec" / "heads"
+"""The draft heads that are part of the package; `spec/distil` made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +110,15 @@ def linear_format(quantization: Quantization, team: Team | None) -> LinearFormat
     return BlockFormat(quantization, BlockLinear if team is None else partial(PackedLinear, team))
 
 
-def build_decoder(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Decoder:
-    """Give `loaded` its KV pages; the native decoder runs it if that can."""
+def build_decoder(
+    loaded: LoadedModel, options: EngineOptions, num_blocks: int, taps: tuple[int, ...] = ()
+) -> Decoder:
+    """Give `loaded` its KV pages; the native decoder runs it if that can. For `taps` see `Decoder`."""
     size, dtype = options.block_size, options.kv_dtype
     if loaded.team is not None and unsupported_by_native(loaded.config, size) is None:
         pages = NativePages(loaded.config, num_blocks, size, dtype)
-        return NativeDecoder(loaded.model, pages, loaded.team)
-    return TorchDecoder(loaded.model, TorchKVPages(loaded.config, num_blocks, size, dtype))
+        return NativeDecoder(loaded.model, pages, loaded.team, taps)
+    return TorchDecoder(loaded.model, TorchKVPages(loaded.config, num_blocks, size, dtype), taps)
 
 
 def build_engine(
@@ -119,17 +127,20 @@ def build_engine(
     *,
     on_step: Callable[[int], None] | None = None,
     on_draft: Callable[[int, int], None] | None = None,
+    drafter: Drafter | None = None,
 ) -> Engine:
     """Give `loaded` KV pages and a scheduler; raises ModelError if the memory holds no block.
 
-    See `Engine` for the callbacks.
+    See `Engine` for the callbacks. A `drafter` takes the place of the one that `options` ask for.
     """
     block_bytes = kv_bytes_per_token(loaded.config, options.kv_dtype) * options.block_size
     num_blocks = options.kv_memory_mb * MIB // block_bytes
     if num_blocks < 1:
         need = -(-block_bytes // MIB)
         raise ModelError(f"kv_memory_mb {options.kv_memory_mb} holds no KV block; one needs {need} MiB")
-    decoder = build_decoder(loaded, options, num_blocks)
+    speculator = build_speculator(loaded, options, num_blocks, drafter)
+    taps = () if speculator is None else speculator.taps
+    decoder = build_decoder(loaded, options, num_blocks, taps)
     kv_events = KvEventLog()
     offload = build_offload(loaded, options, BlockBytes(decoder.page_tensors, num_blocks))
     listeners = (kv_events,) if offload is None else (kv_events, offload)
@@ -143,32 +154,49 @@ def build_engine(
         max_decode_stretch=options.max_decode_stretch,
     )
     return Engine(
-        Runner(decoder),
+        Runner(decoder, (len(taps), loaded.config.hidden_size) if taps else None),
         scheduler,
         loaded.end_ids,
         kv_events=kv_events,
-        speculator=build_speculator(loaded, options, num_blocks),
+        speculator=speculator,
         draw=None if loaded.team is None else NativeDraws(loaded.team),
         on_step=on_step,
         on_draft=on_draft,
     )
 
 
-def build_speculator(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Speculator | None:
-    """Return what drafts as `options` ask, None if nothing is to be drafted.
+def build_speculator(
+    loaded: LoadedModel, options: EngineOptions, num_blocks: int, drafter: Drafter | None = None
+) -> Speculator | None:
+    """Return what drafts as `options` ask or with `drafter`, None if nothing is to be drafted.
 
     Raises ModelError for a draft model that cannot be loaded or has another vocabulary.
     """
-    if options.speculation == "off":
-        return None
+    if drafter is None:
+        if options.speculation == "off":
+            return None
+        drafter = build_drafter(loaded, options, num_blocks)
     # Prompts must get their share of a step.
-    return Speculator(build_drafter(loaded, options, num_blocks), max_tokens=options.max_batch_tokens // 4)
+    return Speculator(drafter, max_tokens=options.max_batch_tokens // 4)
 
 
 def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Drafter:
     """Return the drafter that `options` name; a draft model gets room for `num_blocks` blocks."""
+    if options.speculation == "ngram":
+        return NgramDrafter()
     if options.draft_model is None:
-        return NgramDrafter() if options.speculation == "ngram" else SuffixDrafter()
+        suffix = SuffixDrafter()
+        head = find_draft_head(loaded) if options.speculation == "auto" else None
+        return suffix if head is None else EitherDrafter(suffix, head)
+    path = Path(options.draft_model)
+    if path.suffix == ".safetensors":
+        weights = DraftWeights.load(path)
+        if not weights.fits(loaded.config, loaded.tokenizer.token_bytes):
+            raise ModelError(f"draft_model {path} is the draft head of another model")
+        if loaded.team is None:
+            raise ModelError("a draft head needs the native kernels, and weights of int8 or int4")
+        head = HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
+        return EitherDrafter(SuffixDrafter(), head)
     draft = load_model(options.draft_model, options.quantization, threads=options.threads)
     if not same_vocabulary(draft, loaded):
         raise ModelError(f"draft_model {options.draft_model} has another vocabulary than the model")
@@ -176,6 +204,17 @@ def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) 
         raise ModelError(f"draft_model {options.draft_model} has a smaller window than the model")
     pool = BlockPool(num_blocks, options.block_size)
     return ModelDrafter(build_decoder(draft, options, num_blocks), pool)
+
+
+def find_draft_head(loaded: LoadedModel) -> HeadDrafter | None:
+    """Return a drafter of the head that comes with us for this model, None if there is none or no kernels."""
+    if loaded.team is None:
+        return None
+    for path in sorted(HEADS.glob("*.safetensors")):
+        weights = DraftWeights.load(path)
+        if weights.fits(loaded.config, loaded.tokenizer.token_bytes):
+            return HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
+    return None
 
 
 def same_vocabulary(a: LoadedModel, b: LoadedModel) -> bool:

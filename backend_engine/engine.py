@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
 
@@ -136,7 +137,7 @@ class Engine:
             num_preemptions=scheduler.num_preemptions,
             prefix_queries=scheduler.prefix_stats.queries,
             prefix_hits=scheduler.prefix_stats.hits,
-            speculation=SpeculationStats() if self._speculator is None else replace(self._speculator.stats),
+            speculation=SpeculationStats() if self._speculator is None else deepcopy(self._speculator.stats),
         )
 
     def _compute(self, step: list[Scheduled], started: float) -> list[TokenOutput]:
@@ -160,7 +161,12 @@ class Engine:
             if item.reaches_end:
                 verifications.append(Verification(item.request, row - 1 - len(item.draft), item.draft))
             self.scheduler.computed(item.request, item.num_tokens)
-        return self._verify(computed, verifications)
+        outputs = self._verify(computed, verifications)
+        if self._speculator is not None and computed.features is not None:
+            going_on = [item for item in verifications if item.request.status is Status.RUNNING]
+            rows = computed.features[[item.row for item in going_on]]
+            self._speculator.see([item.request for item in going_on], rows)
+        return outputs
 
     def _verify(self, computed: Computed, verifications: list[Verification]) -> list[TokenOutput]:
         """Draw the tokens that what was `computed` decides, one or more a sequence."""

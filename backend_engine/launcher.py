@@ -65,11 +65,13 @@ class EngineOptions:
     """Directory for such blocks, which then outlive the engine."""
     prefix_cache_disk_mb: int = 2048
     """Largest size of that directory, in MiB."""
-    speculation: Literal["off", "ngram", "suffix", "draft"] = "suffix"
+    speculation: Literal["auto", "off", "ngram", "suffix", "draft"] = "auto"
     """Draft tokens and verify several in one step. ngram: from the sequence itself; suffix: from it and its
-    tenant's last answers; draft: with draft_model."""
+    tenant's last answers; auto: the same, and the draft head that comes with us for the model, if there is
+    one, where the text offers nothing sure; draft: with draft_model."""
     draft_model: str | None = None
-    """Path of a smaller model with the same tokenizer. Its KV cache comes on top of kv_memory_mb."""
+    """Path of a smaller model with the same tokenizer, whose KV cache comes on top of kv_memory_mb; or of a
+    draft head (.safetensors), which is asked as in auto."""
     allow_unauthenticated: bool = False
     """Listen on an address beyond this machine although the engine asks nobody for a key."""
     otlp_endpoint: str | None = None

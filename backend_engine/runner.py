@@ -24,10 +24,17 @@ class Decoder(Protocol):
     page_tensors: tuple[torch.Tensor, ...]
     """All that the pages store, each [layers, units, ...] with its units in the order of the blocks."""
 
-    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        batch: ForwardBatch,
+        best: npt.NDArray[np.int64] | None = None,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return fp32 logits [rows, vocab] of `batch.logit_rows`, in their order, less `batch.best_only`.
 
-        `best`, int64 [logit rows], is filled with every row's likeliest token, the lowest id among equals.
+        `best`, int64 [logit rows], is filled with every row's likeliest token, the lowest id among equals;
+        `features`, fp32 [logit rows, taps, hidden], with the residual stream of the same tokens after as many
+        layers as each of the taps says that the decoder was made with.
         """
         ...
 
@@ -37,12 +44,13 @@ class Computed:
     """What a step's model pass gives for each row that was asked for, in the order of the step.
 
     `best` has every row's likeliest token; `logits` are fp32 [rows that want them, vocab], row i's in
-    `places[i]`.
+    `places[i]`; `features`, if anybody looks at them, are fp32 [rows, taps, hidden].
     """
 
     best: list[int]
     logits: torch.Tensor
     places: list[int]
+    features: torch.Tensor | None = None
 
     def logits_of(self, rows: Sequence[int]) -> torch.Tensor:
         """Return the logits [rows, vocab] of `rows`, all of which want them."""
@@ -54,8 +62,10 @@ class Computed:
 class Runner:
     """Owns the decoder."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, features: tuple[int, int] | None = None) -> None:
+        """`features`: how many taps the decoder has, and their width; None if nobody looks at them."""
         self._decoder = decoder
+        self._features = features
 
     @torch.inference_mode()
     def run(self, step: Sequence[Scheduled]) -> Computed:
@@ -77,8 +87,11 @@ class Runner:
         ]
         batch = pack(pieces, self._decoder.block_size)
         best = np.empty(len(batch.logit_rows), dtype=np.int64)
-        logits = self._decoder.forward(batch, best)
-        return Computed(best.tolist(), logits, batch.logit_places)
+        features = None
+        if self._features is not None:
+            features = torch.empty(len(batch.logit_rows), *self._features)
+        logits = self._decoder.forward(batch, best, features)
+        return Computed(best.tolist(), logits, batch.logit_places, features)
 
 
 def reads_logits(item: Scheduled) -> bool:

@@ -1,10 +1,10 @@
 """What speculation gains: the same prompts with and without, at concurrency 1 and 8.
 
-    forebay bench speculation [--prompts N] [--speculation ngram|suffix] [--json]
+    forebay bench speculation [--prompts N] [--drafters suffix --drafters ngram …] [--json]
 
-Greedy answers from the engine's loop, without HTTP, a new prompt whenever one is answered. One engine drafts
-and one does not, and they take turns step by step, so that a busy machine slows both alike. Steps with tokens
-of prompts are left out, being the same on both sides, and stretches of steps in which the machine stalled.
+Greedy answers from the engine's loop, without HTTP, a new prompt whenever one is answered. An engine for each
+drafter and one without take turns step by step, so that a busy machine slows all alike. Steps with tokens
+of prompts are left out, being the same for all, and stretches of steps in which the machine stalled.
 All prompts of a workload come from one tenant, as an application's would. The answers must be equal: a run in
 which speculation changed a text fails. The acceptance length is 1 + accepted tokens / drafts.
 """
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, cast
 
 import cyclopts
 
@@ -23,6 +24,7 @@ from backend_engine.engine import Engine
 from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
+from backend_engine.spec.speculator import SpeculationStats
 from benchmarks import report
 from benchmarks._speculation_prompts import WORKLOADS, natural_prompts
 from gateway.models.store import ModelStore
@@ -42,6 +44,7 @@ class Side:
         self._at_once = at_once
         self._stretches: list[tuple[int, float]] = []
         self._tokens, self._seconds, self._steps = 0, 0.0, 0
+        self._all_tokens = 0
 
     @property
     def busy(self) -> bool:
@@ -62,6 +65,7 @@ class Side:
             return
         self._seconds += time.perf_counter() - started
         self._tokens += len(outputs)
+        self._all_tokens += len(outputs)
         self._steps += 1
         if self._steps % STRETCH == 0:
             self._stretches.append((self._tokens, self._seconds))
@@ -74,16 +78,34 @@ class Side:
         kept = [stretch for stretch in self._stretches if stretch[1] < 3 * usual]
         return sum(tokens for tokens, _ in kept) / sum(seconds for _, seconds in kept)
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens that a step brought a sequence, drafted for or not."""
+        return self._all_tokens / max(1, self._steps) / self._at_once
 
-def run(plain: Side, drafting: Side) -> None:
-    """Let both sides answer everything; raises SystemExit if an answer differs."""
-    while plain.busy or drafting.busy:
-        for side in (plain, drafting):
+
+def run(sides: Sequence[Side]) -> None:
+    """Let all sides answer everything; raises SystemExit if an answer differs."""
+    while any(side.busy for side in sides):
+        for side in sides:
             if side.busy:
                 side.step()
-    for one, other in zip(plain.requests, drafting.requests, strict=True):
-        if one.output_ids != other.output_ids:
+    for plain, *others in zip(*(side.requests for side in sides), strict=True):
+        if any(other.output_ids != plain.output_ids for other in others):
             raise SystemExit("speculation changed an answer")
+
+
+def options_of(kind: str, path: str) -> EngineOptions:
+    """Return the options of the engine named `kind`."""
+    if kind in ("off", "auto", "ngram", "suffix"):
+        return EngineOptions(model=path, speculation=cast(Literal["off", "auto", "ngram", "suffix"], kind))
+    return EngineOptions(model=path, speculation="draft", draft_model=kind)
+
+
+def shares_by_position(stats: SpeculationStats) -> list[float]:
+    """Return for each place of a draft the share of drafts that were accepted so far."""
+    counts = [count for count in stats.num_accepted_tokens_per_pos if count]
+    return [round(count / max(1, stats.num_drafts), 2) for count in counts]
 
 
 def bench(
@@ -91,7 +113,9 @@ def bench(
     prompts: int = 56,
     tokens: int = 128,
     seed: int = 0,
-    speculation: Literal["ngram", "suffix"] = "suffix",
+    drafters: tuple[str, ...] = ("auto", "suffix", "ngram"),
+    workloads: tuple[str, ...] = tuple(WORKLOADS),
+    at_once: tuple[int, ...] = CONCURRENCIES,
     model: str = "smollm2-135m-instruct",
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
@@ -102,7 +126,10 @@ def bench(
     prompts: prompts of each workload.
     tokens: longest answer.
     seed: which prompts.
-    speculation: the drafter to measure.
+    drafters: auto (suffix and a draft head), suffix, ngram, or the path of a draft model or head; the first
+        gives the figures, the others are peers.
+    workloads: which kinds of prompts.
+    at_once: numbers of requests that run together.
     model: name or path of the model.
     json_: print one JSON object as the last line.
     """
@@ -111,17 +138,16 @@ def bench(
     loaded = load_model(path, EngineOptions(model=path).quantization)
     assert loaded.chat_template is not None
     params = SamplingParams(max_tokens=tokens, temperature=0)
-    figures: report.Figures = {}
-    off: report.Figures = {}
-    ratios: report.Figures = {}
-    for workload in WORKLOADS:
+    kinds = ("off", *drafters)
+    found: dict[str, report.Figures] = {kind: {} for kind in kinds}
+    for workload in workloads:
         texts = natural_prompts(workload, prompts, seed)
         rendered = [loaded.chat_template.render([{"role": "user", "content": text}]) for text in texts]
         ids = [loaded.tokenizer.encode(text) for text in rendered]
-        for at_once in CONCURRENCIES:
-            plain, drafting = (
-                Side(
-                    build_engine(loaded, EngineOptions(model=path, speculation=kind)),
+        for together in at_once:
+            sides = {
+                kind: Side(
+                    build_engine(loaded, options_of(kind, path)),
                     [
                         Request(
                             "bench",
@@ -132,24 +158,36 @@ def bench(
                         )
                         for prompt in ids
                     ],
-                    at_once,
+                    together,
                 )
-                for kind in ("off", speculation)
-            )
-            run(plain, drafting)
-            stats, name = drafting.engine.stats().speculation, f"{workload}, {at_once} at once"
-            figures[f"{name}: tokens/s"] = round(drafting.tokens_per_s, 1)
-            off[f"{name}: tokens/s"] = round(plain.tokens_per_s, 1)
-            figures[f"{name}: acceptance length"] = round(
-                1 + stats.num_accepted_tokens / max(1, stats.num_drafts), 2
-            )
-            off[f"{name}: acceptance length"] = 1.0
-            gain = drafting.tokens_per_s / plain.tokens_per_s
-            ratios[f"{name}: tokens/s"] = round(gain, 3)
-            speeds = f"{drafting.tokens_per_s:.0f} tokens/s with, {plain.tokens_per_s:.0f} without"
-            print(f"{name}: {gain:.2f}x, {speeds}, {stats}", flush=True)
-    peers = {"off": off}
-    report.publish("speculation", machine, figures, peers, {"off": ratios}, as_json=json_)
+                for kind in kinds
+            }
+            run(list(sides.values()))
+            name, plain = f"{workload}, {together} at once", sides["off"].tokens_per_s
+            print(f"{name}: off {plain:.0f} tokens/s", flush=True)
+            for kind, side in sides.items():
+                stats, speed = side.engine.stats().speculation, side.tokens_per_s
+                length = 1 + stats.num_accepted_tokens / max(1, stats.num_drafts)
+                found[kind][f"{name}: tokens/s"] = round(speed, 1)
+                found[kind][f"{name}: acceptance length"] = round(length, 2)
+                found[kind][f"{name}: tokens a step"] = round(side.tokens_per_step, 2)
+                if kind != "off":
+                    gain, per_step = speed / plain, side.tokens_per_step
+                    print(
+                        f"  {kind}: {gain:.2f}x, {per_step:.2f} tokens a step, {length:.2f} a draft",
+                        flush=True,
+                    )
+                    print(f"    accepted by position: {shares_by_position(stats)}", flush=True)
+    figures = found.pop(drafters[0])
+    ratios = {
+        peer: {
+            name: round(figures[name] / value, 3)
+            for name, value in values.items()
+            if name.endswith("tokens/s")
+        }
+        for peer, values in found.items()
+    }
+    report.publish("speculation", machine, figures, found, ratios, as_json=json_)
 
 
 if __name__ == "__main__":

@@ -157,5 +157,6 @@ M_ENGINE_REQUEST_GENERATION_TOKENS: Final = "forebay_engine_request_generation_t
 M_ENGINE_DRAFTS: Final = "forebay_engine_spec_decode_num_drafts"
 M_ENGINE_DRAFT_TOKENS: Final = "forebay_engine_spec_decode_num_draft_tokens"
 M_ENGINE_ACCEPTED_TOKENS: Final = "forebay_engine_spec_decode_num_accepted_tokens"
+M_ENGINE_ACCEPTED_PER_POS: Final = "forebay_engine_spec_decode_num_accepted_tokens_per_pos"
 M_ENGINE_ITERATION_TOKENS: Final = "forebay_engine_iteration_tokens_total"
 M_ENGINE_SPANS_DROPPED: Final = "forebay_engine_trace_spans_dropped"

@@ -49,8 +49,16 @@ class LlamaModel:
         self.head = head
         self.rope = RotaryEmbedding(config)
 
-    def forward(self, batch: ForwardBatch, attention: AttentionBackend) -> torch.Tensor:
-        """Compute `batch` and return its final normed hidden states, fp32 [tokens, hidden]."""
+    def forward(
+        self,
+        batch: ForwardBatch,
+        attention: AttentionBackend,
+        after_layer: Callable[[int, torch.Tensor], None] | None = None,
+    ) -> torch.Tensor:
+        """Compute `batch` and return its final normed hidden states, fp32 [tokens, hidden].
+
+        `after_layer` is told how many layers are done, and the residual stream after them, of that shape.
+        """
         config = self.config
         tokens = len(batch.token_ids)
         num_rotated = config.num_heads + config.num_kv_heads
@@ -65,6 +73,8 @@ class LlamaModel:
             attended = attention.forward(index, self.rope.rotate(q, cos, sin), batch)
             hidden = hidden + layer.output(attended.reshape(tokens, -1))
             hidden = hidden + layer.down(silu_and_mul(layer.gate_up(layer.mlp_norm(hidden))))
+            if after_layer is not None:
+                after_layer(index + 1, hidden)
         return self.norm(hidden)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,8 @@ class ModelStruct(ctypes.Structure):
         ("head", LinearStruct),
         ("cos", _Pointer),
         ("sin", _Pointer),
+        ("num_taps", _Int),
+        ("taps", _Pointer),
     )
 
 
@@ -78,6 +80,40 @@ class BatchStruct(ctypes.Structure):
         ("logit_places", _Pointer),
         ("best", _Pointer),
         ("logits", _Pointer),
+        ("features", _Pointer),
+    )
+
+
+class DraftModelStruct(ctypes.Structure):
+    _fields_ = (
+        ("hidden", _Int),
+        ("inner", _Int),
+        ("num_taps", _Int),
+        ("eps", ctypes.c_float),
+        ("feature_norm", _Pointer),
+        ("features", LinearStruct),
+        ("token", LinearStruct),
+        ("mlp_norm", _Pointer),
+        ("gate_up", LinearStruct),
+        ("down", LinearStruct),
+        ("norm", _Pointer),
+        ("head", LinearStruct),
+        ("embedding", LinearStruct),
+        ("token_ids", _Pointer),
+    )
+
+
+class DraftBatchStruct(ctypes.Structure):
+    _fields_ = (
+        ("rows", _Int),
+        ("most", _Int),
+        ("least_confidence", ctypes.c_float),
+        ("features", _Pointer),
+        ("last_tokens", _Pointer),
+        ("limits", _Pointer),
+        ("tokens", _Pointer),
+        ("shares", _Pointer),
+        ("lengths", _Pointer),
     )
 
 

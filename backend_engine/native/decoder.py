@@ -35,14 +35,15 @@ def unsupported_by_native(config: ModelConfig, block_size: int) -> str | None:
 class NativeDecoder:
     """Runs a `LlamaModel` of packed linears over native pages."""
 
-    def __init__(self, model: LlamaModel, pages: NativePages, team: Team) -> None:
-        """Describe `model` to the library. Its linears must be `PackedLinear`."""
+    def __init__(self, model: LlamaModel, pages: NativePages, team: Team, taps: tuple[int, ...] = ()) -> None:
+        """Describe `model` to the library. Its linears must be `PackedLinear`; for `taps` see `Decoder`."""
         self.block_size = pages.block_size
         self.page_tensors = pages.tensors
         self._vocab = model.config.vocab_size
         self._none = torch.empty(0, self._vocab)
         # The library reads weights where they are, so all that owns them must live as long as this.
         self._model, self._pages, self._team = model, pages, team
+        self._taps = _integers(taps)
         self._cos, self._sin = (table.contiguous() for table in model.rope.tables)
         layers = (LayerStruct * len(model.layers))(*(_layer(layer) for layer in model.layers))
         self._struct = ModelStruct(
@@ -59,6 +60,8 @@ class NativeDecoder:
             head=_linear(model.head),
             cos=self._cos.data_ptr(),
             sin=self._sin.data_ptr(),
+            num_taps=len(taps),
+            taps=ctypes.addressof(self._taps),
         )
         self._handle: int = team.library.decoder_new(team.handle, ctypes.byref(self._struct))
 
@@ -67,8 +70,13 @@ class NativeDecoder:
         if hasattr(self, "_handle"):
             self._team.library.decoder_delete(self._handle)
 
-    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
-        """Compute `batch` and return the logits wanted, fp32 [rows, vocab]; for `best` see `Decoder`."""
+    def forward(
+        self,
+        batch: ForwardBatch,
+        best: npt.NDArray[np.int64] | None = None,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Compute `batch` and return the logits wanted, fp32 [rows, vocab]; for the others see `Decoder`."""
         query_starts, context_lengths = _integers(batch.query_starts), _integers(batch.context_lengths)
         places = batch.logit_places
         # No operation of torch's where nobody reads logits: its threads would wake up.
@@ -90,6 +98,7 @@ class NativeDecoder:
             logit_places=ctypes.addressof(logit_places),
             best=None if best is None else best.ctypes.data,
             logits=logits.data_ptr(),
+            features=None if features is None else features.data_ptr(),
         )
         library = self._team.library
         library.decoder_forward(self._handle, ctypes.byref(self._pages.struct), ctypes.byref(struct))

@@ -8,7 +8,15 @@ from typing import Any
 
 import structlog
 
-from backend_engine.native.abi import BatchStruct, DrawStruct, LinearStruct, ModelStruct, PagesStruct
+from backend_engine.native.abi import (
+    BatchStruct,
+    DraftBatchStruct,
+    DraftModelStruct,
+    DrawStruct,
+    LinearStruct,
+    ModelStruct,
+    PagesStruct,
+)
 from backend_engine.native.build import (
     BuildError,
     LibraryFile,
@@ -48,7 +56,9 @@ class Library:
         self.decoder_forward = function(
             "decoder_forward", None, pointer, ctypes.POINTER(PagesStruct), ctypes.POINTER(BatchStruct)
         )
-
+        self.draft_head_new = function("draft_head_new", pointer, pointer, ctypes.POINTER(DraftModelStruct))
+        self.draft_head_delete = function("draft_head_delete", None, pointer)
+        self.draft = function("draft", None, pointer, ctypes.POINTER(DraftBatchStruct))
         self.draw = function("draw", None, pointer, ctypes.POINTER(DrawStruct), size, size, pointer)
 
     def __str__(self) -> str:

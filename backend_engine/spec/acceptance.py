@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_EVIDENCE = 16
@@ -57,3 +58,30 @@ class AcceptanceRates:
         """Note that a draft was not tried: bad experience fades, or it could never be corrected."""
         sequence.fade(_FADING)
         self._by_evidence[min(evidence, MOST_EVIDENCE)].fade(_FADING)
+
+
+_STEPS = 16
+"""Sizes of shares that are told apart."""
+
+
+class Calibration:
+    """How often tokens are accepted that a drafter gave a certain share; at first it is taken at its word."""
+
+    def __init__(self) -> None:
+        self._by_size = [Tally() for _ in range(_STEPS + 1)]
+
+    def rate(self, share: float) -> float:
+        """Return the probability that a token of this share is accepted if those before it are, in (0, 1)."""
+        return self._tally(share).rate(min(max(share, 0.01), 0.99), _PRIOR_WEIGHT)
+
+    def verified(self, shares: Sequence[float], accepted: int) -> None:
+        """Learn that the first `accepted` tokens of a draft were right; the next, if any, was wrong."""
+        for at, share in enumerate(shares[: accepted + 1]):
+            self._tally(share).add(int(at < accepted), 1, _ENGINE_MEMORY)
+
+    def passed_over(self, share: float) -> None:
+        """Note that a draft that began with such a token was not tried."""
+        self._tally(share).fade(_FADING)
+
+    def _tally(self, share: float) -> Tally:
+        return self._by_size[round(_STEPS * share)]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+
 from backend_engine.request import Request
 
 
@@ -23,10 +25,12 @@ class Draft:
 
     `evidence` says how well founded it is: drafts of one drafter with the same evidence are accepted about
     as often, and more evidence is better. Text drafters count the tokens of context that they recognised.
+    A drafter that knows more gives `shares` instead: for each token the probability that it would give it.
     """
 
     token_ids: tuple[int, ...] = ()
     evidence: int = 0
+    shares: tuple[float, ...] = ()
 
 
 class Drafter(Protocol):
@@ -36,10 +40,29 @@ class Drafter(Protocol):
     changes how long an answer takes, so one made from another tenant's text would tell of that text.
     """
 
+    taps: tuple[int, ...]
+    """After so many of the target's layers it wants to see the residual stream; empty if it never looks."""
+
     def propose(self, wants: Sequence[Want]) -> list[Draft]:
         """Return a draft for each of `wants`, in their order."""
+        ...
+
+    def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
+        """Take what the target computed where it drew the last token of each of `requests`.
+
+        features: fp32 [requests, taps, hidden].
+        """
         ...
 
     def finished(self, request: Request) -> None:
         """Let go of `request`, which may never have been proposed for; its text may be remembered."""
         ...
+
+
+class TextDrafter:
+    """Part of the drafters that need nothing but tokens."""
+
+    taps: tuple[int, ...] = ()
+
+    def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
+        """Do nothing; never called."""

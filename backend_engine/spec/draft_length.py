@@ -12,10 +12,9 @@ LEAST_GAIN = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A draft of `longest` tokens, each accepted with probability `rate` if those before it are."""
+    """A draft whose tokens are accepted with probabilities `rates`, each if those before it are."""
 
-    rate: float
-    longest: int
+    rates: tuple[float, ...]
 
 
 def draft_lengths(
@@ -28,7 +27,7 @@ def draft_lengths(
     second: the more sequences share a step, the surer a draft has to be.
     Source: goodput, as in Liu et al., Optimizing Speculative Decoding for Serving (arXiv 2406.14066).
     """
-    heap = [(-candidate.rate, at) for at, candidate in enumerate(candidates) if candidate.longest]
+    heap = [(-candidate.rates[0], at) for at, candidate in enumerate(candidates) if candidate.rates]
     heapq.heapify(heap)
     lengths = [0] * len(candidates)
     joined: list[int] = []
@@ -43,8 +42,8 @@ def draft_lengths(
         expected -= loss
         if (speed := expected / seconds(num_sequences + len(joined))) > most:
             best, most = len(joined), speed
-        if lengths[at] < candidates[at].longest:
-            heapq.heapreplace(heap, (loss * candidates[at].rate, at))
+        if lengths[at] < len(rates := candidates[at].rates):
+            heapq.heapreplace(heap, (loss * rates[lengths[at]], at))
         else:
             heapq.heappop(heap)
     for at in joined[best:]:

@@ -15,7 +15,7 @@ from backend_engine.batch import Piece, pack
 from backend_engine.kv.block_pool import BlockPool
 from backend_engine.request import Request
 from backend_engine.runner import Decoder
-from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.base import Draft, TextDrafter, Want
 
 _LEAST_CONFIDENCE = 0.4
 """A draft ends where the model itself gives all of it less: each further token costs a pass."""
@@ -33,7 +33,7 @@ class _Sequence:
     """Tokens whose KV is there, drafted ones included until they turn out wrong."""
 
 
-class ModelDrafter:
+class ModelDrafter(TextDrafter):
     """Drafts with `decoder`, whose pages `pool` hands out; a request that gets no block has no draft."""
 
     def __init__(self, decoder: Decoder, pool: BlockPool) -> None:

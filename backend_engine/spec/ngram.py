@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backend_engine.request import Request
-from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.base import Draft, TextDrafter, Want
 
 SIZES = (5, 4, 3, 2)
 """Lengths of the n-grams that are looked up, the best founded first."""
 
 
-class NgramDrafter:
+class NgramDrafter(TextDrafter):
     """Looks up the latest earlier place of the last tokens; an index grows with each sequence."""
 
     def __init__(self) -> None:

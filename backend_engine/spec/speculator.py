@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from backend_engine.request import Request
-from backend_engine.spec.acceptance import AcceptanceRates, Tally
+from backend_engine.spec.acceptance import AcceptanceRates, Calibration, Tally
 from backend_engine.spec.base import Draft, Drafter, Want
 from backend_engine.spec.draft_length import Candidate, draft_lengths
 from backend_engine.spec.step_cost import StepCost
@@ -22,6 +24,8 @@ class SpeculationStats:
     num_drafts: int = 0
     num_draft_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_accepted_tokens_per_pos: list[int] = field(default_factory=lambda: [0] * MOST_DRAFTED)
+    """Entry i: how often the (i + 1)-th token of a draft was accepted."""
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class _Drafting:
     """What is known of one sequence's drafts."""
 
     tally: Tally = field(default_factory=Tally)
-    evidence: int = 0
+    draft: Draft = field(default_factory=Draft)
 
 
 class Speculator:
@@ -43,7 +47,17 @@ class Speculator:
         self._drafter = drafter
         self._max_tokens = max_tokens
         self._rates = AcceptanceRates()
+        self._calibration = Calibration()
         self._sequences: dict[Request, _Drafting] = {}
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """See `Drafter.taps`."""
+        return self._drafter.taps
+
+    def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
+        """See `Drafter.see`."""
+        self._drafter.see(requests, features)
 
     def propose(self, running: Sequence[Request]) -> None:
         """Set the drafts of `running` for the next step."""
@@ -64,7 +78,7 @@ class Speculator:
         sequences = [self._sequences.setdefault(want.request, _Drafting()) for want in wants]
         lengths = draft_lengths(
             [
-                Candidate(self._rates.rate(sequence.tally, draft.evidence), len(draft.token_ids))
+                Candidate(self._chances(sequence, draft))
                 for sequence, draft in zip(sequences, drafts, strict=True)
             ],
             num_sequences=len(decoding),
@@ -79,21 +93,37 @@ class Speculator:
         self.stats.num_drafts += 1
         self.stats.num_draft_tokens += num_drafted
         self.stats.num_accepted_tokens += num_accepted
+        for position in range(num_accepted):
+            self.stats.num_accepted_tokens_per_pos[position] += 1
         # One that ended half way through its draft says nothing about the rest.
         if request in self._sequences:
             sequence = self._sequences[request]
-            self._rates.verified(sequence.tally, sequence.evidence, num_drafted, num_accepted)
+            draft = sequence.draft
+            if draft.shares:
+                self._calibration.verified(draft.shares[:num_drafted], num_accepted)
+            else:
+                self._rates.verified(sequence.tally, draft.evidence, num_drafted, num_accepted)
 
     def finished(self, request: Request) -> None:
         """Let go of `request`, whether or not it ever ran."""
         self._sequences.pop(request, None)
         self._drafter.finished(request)
 
+    def _chances(self, sequence: _Drafting, draft: Draft) -> tuple[float, ...]:
+        """Return for each token of `draft` the probability that it is accepted if those before it are."""
+        if draft.shares:
+            return tuple(self._calibration.rate(share) for share in draft.shares)
+        return (self._rates.rate(sequence.tally, draft.evidence),) * len(draft.token_ids)
+
     def _set(self, request: Request, sequence: _Drafting, draft: Draft, length: int) -> None:
         request.draft = list(draft.token_ids[:length])
         if request.draft and request.guide is not None:
             # What the grammar forbids would be verified for nothing.
             del request.draft[request.guide.num_allowed(request.draft) :]
-        sequence.evidence = draft.evidence
-        if draft.token_ids and not length:
+        sequence.draft = draft
+        if not draft.token_ids or length:
+            return
+        if draft.shares:
+            self._calibration.passed_over(draft.shares[0])
+        else:
             self._rates.passed_over(sequence.tally, draft.evidence)

@@ -10,14 +10,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from backend_engine.request import Request
-from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.base import Draft, TextDrafter, Want
 from backend_engine.spec.suffix_automaton import SEPARATOR, Cursor, SuffixAutomaton
 
 _LOOK_BACK = 32
 """Tokens that a sequence which meets new text is matched by; no more evidence is ever needed."""
 
 
-class SuffixDrafter:
+class SuffixDrafter(TextDrafter):
     """Remembers the last answers of the tenants that were served last, each tenant's for itself alone."""
 
     def __init__(self, *, tokens_per_tenant: int = 8192, max_tenants: int = 16) -> None:

@@ -99,7 +99,7 @@ class EngineUpstream(Struct, frozen=True, tag_field="kind", tag="engine"):
     prefix_cache_ram_mb: Annotated[int, Meta(ge=0)] = 0
     prefix_cache_disk: str | None = None
     prefix_cache_disk_mb: Count = 2048
-    speculation: Literal["off", "ngram", "suffix", "draft"] = "suffix"
+    speculation: Literal["auto", "off", "ngram", "suffix", "draft"] = "auto"
     draft_model: str | None = None
     timeouts: Timeouts = Timeouts()
 

@@ -87,6 +87,14 @@ class EngineMetrics:
         self._drafts = self._counter(names.M_ENGINE_DRAFTS, "Drafts verified.")
         self._draft_tokens = self._counter(names.M_ENGINE_DRAFT_TOKENS, "Tokens drafted.")
         self._accepted_tokens = self._counter(names.M_ENGINE_ACCEPTED_TOKENS, "Drafted tokens accepted.")
+        self._accepted_per_pos = Children(
+            Counter(
+                names.M_ENGINE_ACCEPTED_PER_POS,
+                "Drafts of which the token at this position, counted from 0, was accepted.",
+                ("position",),
+                registry=self.registry,
+            )
+        )
 
     def finished(
         self,
@@ -123,6 +131,8 @@ class EngineMetrics:
         self._drafts.inc()
         self._draft_tokens.inc(num_tokens)
         self._accepted_tokens.inc(num_accepted)
+        for position in range(num_accepted):
+            self._accepted_per_pos.of(str(position)).inc()
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return body and content type of a scrape; `accept` is the request's Accept header."""

@@ -124,6 +124,14 @@ def test_the_acceptance_length_follows_from_the_counters() -> None:
     assert 1 + value(metrics, "forebay_engine_spec_decode_num_accepted_tokens_total") / drafts == 3
 
 
+def test_accepted_tokens_are_counted_by_their_place_in_the_draft() -> None:
+    metrics = engine_metrics()
+    for accepted in (4, 0, 2):
+        metrics.drafted(4, accepted)
+    name = "forebay_engine_spec_decode_num_accepted_tokens_per_pos_total"
+    assert [value(metrics, name, position=str(at)) for at in range(4)] == [2, 2, 1, 1]
+
+
 def test_engine_names_are_vllms_after_the_prefix() -> None:
     metrics = engine_metrics()
     metrics.finished("stop", num_prompt_tokens=1, num_generated_tokens=1, e2e_s=1.0)
@@ -150,6 +158,7 @@ def test_engine_names_are_vllms_after_the_prefix() -> None:
         "spec_decode_num_drafts",
         "spec_decode_num_draft_tokens",
         "spec_decode_num_accepted_tokens",
+        "spec_decode_num_accepted_tokens_per_pos",
     }
     assert {name.removeprefix("forebay_engine_") for name in exposed if not name.endswith("_created")} == vllm
 

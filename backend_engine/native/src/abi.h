@@ -32,6 +32,8 @@ struct Model {
   Linear embedding, head;
   const float* cos;  // [positions, head_dim / 2]
   const float* sin;
+  int64_t num_taps;
+  const int64_t* taps;  // ascending, in [1, num_layers]
 };
 
 // Pages of all layers; see kv.h. Scales are null unless `bits` is 8.
@@ -50,6 +52,33 @@ struct Batch {
   const int64_t *token_ids, *positions, *slots, *query_starts, *context_lengths, *block_tables, *logit_rows, *logit_places;
   int64_t* best;
   float* logits;
+  float* features;  // null, or of the same tokens [rows, taps, hidden]: the residual stream after so many layers
+};
+
+// See draft_head.h. Norm weights are fp32 [hidden]; `feature_norm` is [taps, hidden]. `head` has whole panels,
+// and `token_ids` names its outputs.
+struct DraftModel {
+  int64_t hidden, inner, num_taps;
+  float eps;
+  const float* feature_norm;
+  Linear features, token;
+  const float* mlp_norm;
+  Linear gate_up, down;
+  const float* norm;
+  Linear head, embedding;
+  const int64_t* token_ids;
+};
+
+// One call. `features` is fp32 [rows, taps, hidden], `last_tokens` and `limits` are [rows]. What is found:
+// `tokens` and `shares` [rows, most], the first lengths[row] of each row are its draft.
+struct DraftBatch {
+  int64_t rows, most;
+  float least_confidence;
+  const float* features;
+  const int64_t *last_tokens, *limits;
+  int64_t* tokens;
+  float* shares;
+  int64_t* lengths;
 };
 
 // How a token is drawn from a row of logits [vocab]; see sampling/params.py. `point` is in [0, 1).

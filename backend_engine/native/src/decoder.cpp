@@ -31,11 +31,21 @@ void Decoder::step(Member& me, const Pages& pages, const Batch& batch) {
   me.each(batch.tokens, [&](int64_t row) {
     embedding_row(model_.embedding, batch.token_ids[row], &hidden_[row * hidden]);
   });
+  int64_t tap = 0;
   for (int64_t at = 0; at < model_.num_layers; ++at) {
     attend(me, LayerPages<Element>(pages, model_, at), layers_[at], batch);
     feed_forward(me, layers_[at], batch.tokens);
+    if (batch.features && tap < model_.num_taps && model_.taps[tap] == at + 1) keep_features(me, batch, tap++);
   }
   logits(me, batch);
+}
+
+void Decoder::keep_features(Member& me, const Batch& batch, int64_t tap) {
+  const int64_t hidden = model_.hidden;
+  me.each(batch.rows, [&](int64_t row) {
+    std::memcpy(batch.features + (row * model_.num_taps + tap) * hidden, &hidden_[batch.logit_rows[row] * hidden],
+                static_cast<size_t>(hidden) * sizeof(float));
+  });
 }
 
 template <class Element>

@@ -27,6 +27,7 @@ class Decoder {
   template <class Element>
   void attend(Member& me, LayerPages<Element> pages, const Layer& layer, const Batch& batch);
   void feed_forward(Member& me, const Layer& layer, int64_t rows);
+  void keep_features(Member& me, const Batch& batch, int64_t tap);
   void logits(Member& me, const Batch& batch);
   void reserve(const Batch& batch);
   void plan_attention(const Batch& batch);

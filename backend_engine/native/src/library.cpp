@@ -3,6 +3,7 @@
 // Their names end in the variant that they are compiled for, and the namespace is one of the variant's own
 // (build.py defines both), so that one library can hold several.
 #include "decoder.h"
+#include "draft_head.h"
 #include "draw.h"
 
 #define FOREBAY_JOIN(name, variant) forebay_##name##_##variant
@@ -39,5 +40,10 @@ void EXPORTED(draw)(void* team, const Draw* draws, int64_t rows, int64_t vocab, 
   static_cast<Team*>(team)->run(
       [&](Member& me) { me.each(rows, [&](int64_t row) { tokens[row] = DrawRow(draws[row], vocab).token(); }); });
 }
+void* EXPORTED(draft_head_new)(void* team, const DraftModel* model) {
+  return new DraftHead(*static_cast<Team*>(team), *model);
+}
+void EXPORTED(draft_head_delete)(void* head) { delete static_cast<DraftHead*>(head); }
+void EXPORTED(draft)(void* head, const DraftBatch* batch) { static_cast<DraftHead*>(head)->draft(*batch); }
 }
 #pragma GCC visibility pop

@@ -18,7 +18,7 @@ from backend_engine.native.build import supported_sets
 from backend_engine.native.decoder import NativeDecoder, unsupported_by_native
 from backend_engine.native.library import Library, Team
 from backend_engine.native.pages import NativePages
-from tests.backend_engine.support.dense_attention import prompt_logits
+from tests.backend_engine.support.dense_attention import DenseAttention, prompt_logits, prompts_batch
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_directory
 
 BLOCKS, BLOCK = 80, 16
@@ -40,12 +40,15 @@ class Sequences:
         checkpoint = load_checkpoint(directory)
         team = Team(Library(variant), threads)
         model = build_model(checkpoint, linear_format("int8", team))
-        self._decoder = NativeDecoder(model, NativePages(checkpoint.config, BLOCKS, BLOCK, dtype), team)
+        pages = NativePages(checkpoint.config, BLOCKS, BLOCK, dtype)
+        self._decoder = NativeDecoder(model, pages, team, taps=(1, 2))
+        self._hidden = checkpoint.config.hidden_size
         free = list(range(BLOCKS))
         random.Random(3).shuffle(free)
         self._prompts = prompts
         self._blocks = [[free.pop() for _ in range(-(-len(prompt) // BLOCK))] for prompt in prompts]
         self.logits = [torch.empty(0)] * len(prompts)
+        self.features = [torch.empty(0)] * len(prompts)
 
     @property
     def pending(self) -> list[int]:
@@ -70,6 +73,7 @@ class Sequences:
             contexts.append(new.stop)
         widest = max(len(self._blocks[at]) for at, _ in work)
         tables = [self._blocks[at] + [0] * (widest - len(self._blocks[at])) for at, _ in work]
+        features = torch.empty(len(token_ids), 2, self._hidden)
         logits = self._decoder.forward(
             ForwardBatch(
                 token_ids=torch.tensor(token_ids),
@@ -79,10 +83,12 @@ class Sequences:
                 context_lengths=tuple(contexts),
                 block_tables=torch.tensor(tables),
                 logit_rows=torch.arange(len(token_ids)),
-            )
+            ),
+            features=features,
         )
-        for (at, _), rows in zip(work, torch.split(logits, [count for _, count in work]), strict=True):
-            self.logits[at] = torch.cat((self.logits[at], rows))
+        for kept, found in ((self.logits, logits), (self.features, features)):
+            for (at, _), rows in zip(work, torch.split(found, [count for _, count in work]), strict=True):
+                kept[at] = torch.cat((kept[at], rows))
 
     def run_in_pieces(self, chance: random.Random) -> None:
         while pending := self.pending:
@@ -164,6 +170,19 @@ def test_all_instruction_sets_give_the_same_bits_over_several_splits(
     best.run_in_pieces(random.Random(1))
     other.run_in_pieces(random.Random(2))
     assert torch.equal(torch.cat(best.logits), torch.cat(other.logits))
+
+
+def test_features_are_the_torch_decoders_residual_stream(directory: Path) -> None:
+    prompts = random_prompts()
+    native = Sequences(directory, prompts, BEST, "fp32", threads=2)
+    native.run_in_pieces(random.Random(1))
+    reference = build_model(load_checkpoint(directory), linear_format("int8", None))
+    after: list[torch.Tensor] = []
+    reference.forward(
+        prompts_batch(prompts), DenseAttention(), lambda _, hidden: after.append(hidden.clone())
+    )
+    expected = torch.stack(after, dim=1)
+    assert (torch.cat(native.features) - expected).norm() / expected.norm() < 0.01
 
 
 @pytest.mark.parametrize("variant", supported_sets()[1:])

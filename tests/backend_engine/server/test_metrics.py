@@ -87,4 +87,10 @@ async def test_drafts_and_what_became_of_them_are_counted(own_engine: str) -> No
     accepted = counted("spec_decode_num_accepted_tokens_total")
     assert drafts > 0
     assert drafted >= accepted > 0
+    by_position = [
+        after.get(name, 0) - before.get(name, 0)
+        for name in (f"spec_decode_num_accepted_tokens_per_pos_total{at}" for at in range(16))
+    ]
+    assert sum(by_position) == accepted
+    assert by_position == sorted(by_position, reverse=True)
     assert counted("generation_tokens_total") == 40

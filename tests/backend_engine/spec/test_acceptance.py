@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend_engine.spec.acceptance import AcceptanceRates, Tally
+from backend_engine.spec.acceptance import AcceptanceRates, Calibration, Tally
 
 
 def test_before_experience_more_evidence_means_a_higher_rate() -> None:
@@ -50,3 +50,23 @@ def test_bad_experience_fades_when_drafts_are_passed_over() -> None:
     for _ in range(1500):
         rates.passed_over(sequence, 4)
     assert rates.rate(sequence, 4) == pytest.approx(fresh, abs=0.01)
+
+
+def test_shares_are_taken_at_their_word_until_experience_says_otherwise() -> None:
+    calibration = Calibration()
+    assert [calibration.rate(share) for share in (0.0, 0.3, 0.7, 1.0)] == [0.01, 0.3, 0.7, 0.99]
+    for number in range(300):
+        calibration.verified([0.7, 0.3], 1 if number % 2 else 0)
+    assert calibration.rate(0.7) == pytest.approx(0.5, abs=0.1)
+    assert calibration.rate(0.3) < 0.1, "it came after right ones only, and was never right itself"
+    assert calibration.rate(0.5) == 0.5
+
+
+def test_doubts_about_a_share_fade_when_drafts_are_passed_over() -> None:
+    calibration = Calibration()
+    for _ in range(100):
+        calibration.verified([0.7], 0)
+    assert calibration.rate(0.7) < 0.1
+    for _ in range(1500):
+        calibration.passed_over(0.7)
+    assert calibration.rate(0.7) == pytest.approx(0.7, abs=0.01)

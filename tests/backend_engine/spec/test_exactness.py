@@ -23,7 +23,7 @@ from backend_engine.launcher import EngineOptions
 from backend_engine.request import Request
 from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.sampling.params import SamplingParams
-from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.base import Draft, TextDrafter, Want
 from backend_engine.spec.speculator import Speculator
 from backend_engine.spec.step_cost import StepCost
 from backend_engine.structured.compiler import CompiledGrammar, GrammarCompiler
@@ -76,7 +76,7 @@ class Ask:
         )
 
 
-class SpoiltTruth:
+class SpoiltTruth(TextDrafter):
     """Drafts the tokens that will come, some of them replaced, more or fewer of them."""
 
     def __init__(self, truth: dict[tuple[int, ...], list[int]], chance: random.Random) -> None:
@@ -229,16 +229,20 @@ def test_spoilt_drafts_change_nothing_in_many_conditions(
     check(loaded, grammar, prompts=27, tokens=48, seeds=8)
 
 
-@pytest.mark.parametrize("speculation", ["ngram", "suffix"])
-def test_real_drafters_change_nothing(
-    loaded: LoadedModel, speculation: str, grammar: CompiledGrammar
-) -> None:
+@pytest.mark.parametrize(
+    "speculation",
+    ["ngram", "suffix", "auto"],
+)
+def test_real_drafters_change_nothing(loaded: LoadedModel, speculation: str) -> None:
     assert loaded.chat_template is not None
     text = "Repeat word for word: The harbour of Oslo was repaired in 1903, and again in 1921."
     prompt = loaded.tokenizer.encode(loaded.chat_template.render([{"role": "user", "content": text}]))
     asks = [Ask(tuple(prompt), kind, 40, seed) for seed, kind in enumerate(SETTINGS)]
     expected, _ = truth_of(loaded, asks)
     engine = engine_of(loaded, speculation=speculation)
+    assert engine._speculator is not None
+    # What is drafted must not depend on how busy this machine is.
+    engine._speculator.step_cost = Free()
     for turn in range(2):
         assert answers(engine, loaded, asks, random.Random(turn), doomed=2) == expected
     assert engine.stats().speculation.num_accepted_tokens > 30

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from backend_engine.request import Request
-from backend_engine.spec.base import Draft, Want
+from backend_engine.spec.base import Draft, TextDrafter, Want
 from backend_engine.spec.speculator import MOST_DRAFTED, Speculator
 from tests.backend_engine.support.drafting import sequence_of
 
 
-class Fixed:
+class Fixed(TextDrafter):
     """Drafts ones, as many as it may, with the evidence it is given."""
 
     def __init__(self, evidence: int = 8) -> None:
@@ -128,3 +128,33 @@ def test_nothing_to_draft_is_nothing_to_do(requests: list[Request]) -> None:
     drafter = Fixed()
     speculator(drafter).propose(requests)
     assert drafter.asked == []
+
+
+class Shares(Fixed):
+    """Drafts three tokens with shares."""
+
+    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+        return [Draft((1, 2, 3), shares=(0.9, 0.8, 0.05)) for _ in wants]
+
+
+def test_of_a_draft_with_shares_the_likely_tokens_are_verified() -> None:
+    made, request = speculator(Shares(), per_token=0.1), decoding()
+    made.propose([request])
+    assert request.draft == [1, 2]
+
+
+def test_shares_are_calibrated_by_what_becomes_of_them() -> None:
+    made, request = speculator(Shares(), per_token=0.1), decoding()
+    for _ in range(60):
+        made.propose([request])
+        if request.draft:
+            made.verified(request, len(request.draft), min(1, len(request.draft)))
+    made.propose([request])
+    assert request.draft == [1]
+
+
+def test_accepted_tokens_are_counted_by_position() -> None:
+    made, request = speculator(), decoding()
+    for accepted in (3, 0, 2):
+        made.verified(request, 3, accepted)
+    assert made.stats.num_accepted_tokens_per_pos[:4] == [2, 2, 1, 0]
