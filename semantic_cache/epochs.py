@@ -1,8 +1,9 @@
 """Purging in constant time: a tenant has a counter, and floors below which answers are dead.
 
-An answer carries the counter's value of the moment its question was asked. A purge raises the counter and sets
-the floor of what it means to the new value, so everything asked before is dead at once, answers that are still
-under way included, and nothing has to be looked for. What is dead is deleted when somebody comes upon it.
+An answer carries the counter's value of the moment its question was asked. A purge raises the counter and
+sets the floor of what it means to the new value, so everything asked before is dead at once, answers that are
+still under way included, and nothing has to be looked for. What is dead is deleted when somebody comes upon
+it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Epochs(msgspec.Struct, frozen=True, array_like=True, gc=False):
             return True
         return bool(self.tags) and any(epoch < self.tags.get(tag, 0) for tag in tags)
 
-    def purged(self, *, model: str | None = None, tag: str | None = None, before: int | None = None) -> Epochs:
+    def purged(
+        self, *, model: str | None = None, tag: str | None = None, before: int | None = None
+    ) -> Epochs:
         """Return the epochs after a purge: of a model's answers, a tag's, or all of them.
 
         `before` spares answers of that epoch and later ones.

@@ -1,4 +1,4 @@
-"""What the semantic tier keeps beside an entry: the question in its own words, its vector, and what was learnt.
+"""What the semantic tier keeps beside an entry: a question's text and vector, and what was learnt.
 
 The record never changes once it is written; what is learnt is kept apart from it, because it does.
 """

@@ -1,7 +1,7 @@
 """How the semantic process follows a store: first everything that is there, then every change, in order.
 
-A feed that has fallen behind what the store remembers begins again with everything; whoever reads it sees only
-a batch that says so. What it tells may be late, and twice, never wrong: a record is read as it is now.
+A feed that has fallen behind what the store remembers begins again with everything; whoever reads it sees
+only a batch that says so. What it tells may be late, and twice, never wrong: a record is read as it is now.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ _JOURNAL_PAGES = _JOURNAL_BYTES // 4096
 # Primary result codes, https://www.sqlite.org/rescode.html
 _CORRUPT, _NOT_A_DATABASE = 11, 26
 
-# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes.
-# The blob stands last, so that what is read of other columns never touches its overflow pages.
-# `changes` says which records have changed, in order, and whatever changes them writes it in the same transaction;
-# what has become of one is read from `semantic`. An empty key stands for the tenant's epochs. The id in `feed` is
-# that of this very database: a follower whose database was begun anew sees it.
+# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes. The
+# blob stands last, so that what is read of other columns never touches its overflow pages. `changes` says
+# which records have changed, in order, and whatever changes them writes it in the same transaction; what has
+# become of one is read from `semantic`. An empty key stands for the tenant's epochs. The id in `feed` is that
+# of this very database: a follower whose database was begun anew sees it.
 _TABLES = """
 CREATE TABLE entries (
   id INTEGER PRIMARY KEY,

@@ -180,7 +180,8 @@ def put_all(connection: sqlite3.Connection, puts: Sequence[Put], now: float) -> 
         (key.digest, used + credit, stale_until, len(entry) + len(record) + ROW_BYTES, key.tenant, entry)
         for key, stale_until, entry, credit, record in puts
     ]
-    # Before the entries: what is replaced takes its record along, and what was learnt about the question stays.
+    # Before the entries: what is replaced takes its record along, and what was learnt about the question
+    # stays.
     last = {put.key: put for put in puts}
     records = [_record_row(connection, put) for put in last.values() if put.record]
     # One call: every one waits for the interpreter's lock twice. What is replaced is counted by the trigger.

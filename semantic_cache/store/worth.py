@@ -1,8 +1,8 @@
 """How much longer an answer stays than its last use says, when room is needed: dear and small ones stay.
 
-Eviction takes whatever has the earliest moment of use plus credit. The credit grows with the logarithm of what
-a KiB of it would cost to get again, so that no price makes an answer stay for ever (GreedyDual-Size, Cao and
-Irani 1997, with time in the place of its inflation).
+Eviction takes whatever has the earliest moment of use plus credit. The credit grows with the logarithm of
+what a KiB of it would cost to get again, so that no price makes an answer stay for ever (GreedyDual-Size, Cao
+and Irani 1997, with time in the place of its inflation).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MICRO_USD_PER_S = 10.0
 
 
 def credit_ms(entry: Entry, size: int) -> int:
-    """Return milliseconds to add to the time of its last use; an hour for each doubling of its price a KiB."""
+    """Return milliseconds to add to the time of its last use: an hour for each doubling of price a KiB."""
     price = entry.cost_usd * 1e6 + entry.cost_s * _MICRO_USD_PER_S
     if not price > 0:
         return 0
