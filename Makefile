@@ -3,7 +3,7 @@ SHELL  := /bin/bash
 PYTHON ?= python3.11
 PORT   ?= 8080
 TORCH  ?= torch==2.13.0
-MODEL  := smollm2-135m-instruct
+MODELS := smollm2-135m-instruct minilm-l6
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -34,8 +34,8 @@ check: $(DEV)  ## lint, types, import rules, compose schema
 	@$(BIN)/lint-imports
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-models: $(RUNTIME)  ## download and verify the default model
-	@$(BIN)/forebay models pull $(MODEL) --quiet-if-present
+models: $(RUNTIME)  ## download and verify the default models
+	@for model in $(MODELS); do $(BIN)/forebay models pull $$model --quiet-if-present || exit 1; done
 
 build: $(DEV)  ## build wheel and sdist into dist/
 	@$(BIN)/python -m build --no-isolation

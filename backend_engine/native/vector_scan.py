@@ -1,0 +1,55 @@
+"""The nearest of some rows of a table of fp16 vectors (src/vector_scan.cpp), on numpy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend_engine.native.build import BuildError, library_path, supported_sets
+
+LANES = 16
+"""A vector's width must be a multiple of this."""
+
+
+class VectorScan:
+    """The kernel, for any number of threads at once; it runs without Python's lock."""
+
+    def __init__(self, instruction_set: str | None = None) -> None:
+        """Load the kernel, compiling it first if need be; raises BuildError."""
+        name = instruction_set or supported_sets()[0]
+        try:
+            self._scan = ctypes.CDLL(str(library_path(name))).forebay_vector_scan
+        except OSError as error:
+            raise BuildError(f"the library for {name} does not load: {error}") from error
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        self._scan.argtypes = [pointer, size, size, pointer, size, pointer, size, pointer, pointer]
+        self._scan.restype = size
+
+    def __call__(
+        self,
+        chunks: NDArray[np.uint64],
+        chunk_bits: int,
+        rows: NDArray[np.int32],
+        query: NDArray[np.float32],
+        k: int,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return at most `k` of `rows` and their inner products with `query`, the greatest first.
+
+        chunks: addresses of tables fp16 [2 ** chunk_bits, dim], which hold every row of `rows`, int32
+        [count]; query: fp32 [dim]. All are contiguous.
+        """
+        best, scores = np.empty(k, np.int32), np.empty(k, np.float32)
+        found = self._scan(
+            chunks.ctypes.data,
+            chunk_bits,
+            len(query),
+            rows.ctypes.data,
+            len(rows),
+            query.ctypes.data,
+            k,
+            best.ctypes.data,
+            scores.ctypes.data,
+        )
+        return best[:found], scores[:found]

@@ -1,0 +1,84 @@
+"""Premises: nothing that carries meaning stands on one side only, and both ask for the same kind of thing."""
+
+from __future__ import annotations
+
+import re
+
+from semantic_cache.gates.alignment import align
+from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.categories import exclusive
+from semantic_cache.gates.text import Text, Word
+
+NAME = "premises"
+SUBSTITUTED = 0.34
+"""Largest share of a plain question's words that may be put in other words, for the verifier to judge."""
+COVERED = 0.45
+"""Smallest share of a passage's words that must be found in the other."""
+_ASKED = {
+    "when": re.compile(r" (when (?:is|are|was|were|do|does|did|will|can|should|would)|what (?:time|date|day|year)) "),
+    "where": re.compile(r" (where|which (?:place|country|city)|what (?:place|location|country|city)) "),
+    "who": re.compile(r" (who|whom|whose|which person) "),
+    "why": re.compile(r" (why|how come|reason|reasons|cause|causes|caused|what makes|what made) "),
+    "count": re.compile(r" (how many|number of|count of|total of|quantity of|how much|amount|total|sum|cost) "),
+    "duration": re.compile(r" (how long|how much time|duration|how many (?:hours|minutes|days|weeks|months|years)) "),
+    "often": re.compile(r" (how often|how frequently|how many times) "),
+    "age": re.compile(r" (how old|what age|age of) "),
+    "far": re.compile(r" (how far|distance) "),
+}
+_YES_NO = frozenset("is are was were do does did can could will would should has have had may might must am".split())
+_POLITE = re.compile(
+    r"^ (?:please |hi |hello |hey )*(?:(?:can|could|would|will) you (?:please )?(?:tell|explain|help|show|give|find|"
+    r"calculate|determine|figure|compute|describe|let)|do you (?:know|think)|is it possible|is there (?:a|any) way) "
+)
+
+
+def premises(a: Text, b: Text) -> GateVerdict:
+    """Refuse if one text holds meaningful words with no counterpart, or asks for something of another kind."""
+    if odd := _asked(a, b):
+        return GateVerdict(NAME, False, odd)
+    aligned = align(a, b)
+    for word in aligned.only_a:
+        for other in aligned.only_b:
+            if exclusive(word.stem, other.stem):
+                return GateVerdict(NAME, False, f"{word.lower}/{other.lower}")
+    passage = a.long and b.long
+    verdict = _passage if passage else _question
+    return verdict(a, b, aligned.only_a, aligned.only_b)
+
+
+def _asked(a: Text, b: Text) -> str:
+    ask_a, ask_b = _last_question(a), _last_question(b)
+    for kind, pattern in _ASKED.items():
+        mine, other = bool(pattern.search(ask_a)), bool(pattern.search(ask_b))
+        if mine != other and (not a.long or not b.long) and kind not in ("count", "why"):
+            return f"asks {kind}"
+    if not a.long and not b.long and _yes_no(a) != _yes_no(b):
+        return "yes or no"
+    return ""
+
+
+def _last_question(text: Text) -> str:
+    return text.flat
+
+
+def _yes_no(text: Text) -> bool:
+    return bool(text.words) and text.words[0].lower in _YES_NO and not _POLITE.match(text.flat)
+
+
+def _question(a: Text, b: Text, only_a: tuple[Word, ...], only_b: tuple[Word, ...]) -> GateVerdict:
+    """Words on one side only are a premise; as many on either side may be another way to say it."""
+    if abs(len(only_a) - len(only_b)) > 0 and (not only_a or not only_b):
+        return GateVerdict(NAME, False, f"only one side has {(only_a or only_b)[0].lower}")
+    most = max(len(a.content), len(b.content), 1)
+    if max(len(only_a), len(only_b)) > SUBSTITUTED * most:
+        return GateVerdict(NAME, False, "too much is in other words")
+    return GateVerdict(NAME, True)
+
+
+def _passage(a: Text, b: Text, only_a: tuple[Word, ...], only_b: tuple[Word, ...]) -> GateVerdict:
+    for text, only, other in ((a, only_a, b), (b, only_b, a)):
+        if len(only) > (1 - COVERED) * len(text.content):
+            return GateVerdict(NAME, False, "too much is in other words")
+        if len(text.words) > 1.6 * len(other.words):
+            return GateVerdict(NAME, False, "much longer")
+    return GateVerdict(NAME, True)
