@@ -28,6 +28,7 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
 from gateway.state.open import open_keys, open_ledger
 from gateway.state.outage import Outage
@@ -69,11 +70,16 @@ def build_upstreams(config: Config, engines: Mapping[str, EngineStatus]) -> dict
 
 
 def build_gateway(
-    config: Config, upstreams: Mapping[str, Upstream], telemetry: Telemetry, lasting: Lasting | None = None
+    config: Config,
+    upstreams: Mapping[str, Upstream],
+    telemetry: Telemetry,
+    lasting: Lasting | None = None,
+    semantic: str | None = None,
 ) -> Gateway:
     """Return a gateway; its upstreams and stores run while `running()` does.
 
-    `lasting` comes from the process, which outlives this configuration.
+    `lasting` comes from the process, which outlives this configuration. `semantic` is the socket of the
+    semantic process that belongs to it, if the configuration has that tier.
     """
     lasting = lasting or lasting_alone(telemetry)
     metrics, settled, drain = lasting.metrics, lasting.settled, lasting.drain
@@ -85,7 +91,7 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics)
+    cached = _Cached.of(config, call, telemetry, metrics, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
@@ -94,11 +100,15 @@ def build_gateway(
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     cached.refresher.bind(answers.run)
+    if cached.tier is not None:
+        cached.tier.bind(answers.run)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         try:
             await keyring.start()
+            if cached.tier is not None:
+                cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
             yield
@@ -132,21 +142,29 @@ class _Cached:
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
     store: Store | None
+    tier: SemanticTier | None
 
     @classmethod
-    def of(cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics) -> _Cached:
+    def of(
+        cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics, socket: str | None
+    ) -> _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None)
+            return cls([call], [call], refresher, (), None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
 
         budget = Budget(settings.max_entries, settings.max_mb * _MIB)
         store = open_store(settings.store.reveal(), budget, on_event=on_event)
-        keeper = StoreAnswer(store, settings, metrics)
+        tier = None
+        if settings.semantic is not None and socket is not None:
+            tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
+        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
         rest = [Step(keeper, OnFailure.OPEN), call]
+        if tier is not None:
+            rest.insert(0, Step(tier.hop, OnFailure.OPEN, _CACHE_DEADLINE_S))
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -156,12 +174,14 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store)
+        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""
         await self.refresher.close()
         for keeper in self.keepers:
             await keeper.close()
+        if self.tier is not None:
+            await self.tier.close()
         if self.store is not None:
             await self.store.close()

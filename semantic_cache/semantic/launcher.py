@@ -28,7 +28,9 @@ class SemanticOptions(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     """The cache's store; its URL may hold a password."""
     embedder: str = "minilm-l6"
-    """A model's name or path, or an upstream's `/v1/embeddings`; see `semantic_cache.embed`."""
+    """The model's name: in the catalogue, of a sentence-transformers model, or at an upstream."""
+    embedder_path: str | None = None
+    """Where its weights lie on this machine."""
     embedder_url: str | None = None
     """Base URL of the upstream that embeds, if one does."""
     embedder_key: str | None = None

@@ -219,15 +219,19 @@ class Service:
         return Found([Near(neighbour.stored.key.digest, neighbour.similarity) for neighbour in near])
 
     async def _learn(self, call: Learn) -> Learned:
-        ticket = self._tickets.redeem(call.ticket)
+        ticket = self._tickets.look(call.ticket)
         if ticket is None:
             return Learned(None)
         same = call.same
         if same is None:
             same = await self._compare(call.fresh, call.stored)
-        if same is None or not await self._teacher.label(ticket.entry, ticket.assessment, same=same):
+        if same is None:
+            # Somebody else may know.
             return Learned(None)
-        return Learned(same)
+        if self._tickets.redeem(call.ticket) is None:
+            return Learned(None)
+        taken = await self._teacher.label(ticket.entry, ticket.assessment, same=same)
+        return Learned(same if taken else None)
 
     async def _compare(self, fresh: str, stored: str) -> bool | None:
         if not fresh.strip() or not stored.strip():

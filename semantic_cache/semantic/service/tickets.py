@@ -38,6 +38,10 @@ class Tickets:
             self._tickets.popitem(last=False)
         return number
 
+    def look(self, number: int) -> Ticket | None:
+        """Return a ticket and keep it."""
+        return self._tickets.get(number)
+
     def redeem(self, number: int) -> Ticket | None:
         """Return a ticket and forget it: nothing is learnt twice."""
         return self._tickets.pop(number, None)
