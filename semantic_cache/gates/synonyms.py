@@ -356,9 +356,12 @@ ingredient component
 pet animal"""
 
 
+_LINES = _GROUPS.splitlines()
+
+
 def _table() -> dict[str, frozenset[int]]:
     out: dict[str, set[int]] = {}
-    for number, line in enumerate(_GROUPS.splitlines()):
+    for number, line in enumerate(_LINES):
         for word in line.split():
             out.setdefault(word, set()).add(number)
             out.setdefault(stem(word), set()).add(number)
@@ -366,6 +369,12 @@ def _table() -> dict[str, frozenset[int]]:
 
 
 GROUPS = _table()
+"""Numbers of the groups that a word, or a stem, is in."""
+
+
+def words_of(group: int) -> list[str]:
+    """Return the words of a group."""
+    return _LINES[group].split()
 
 
 @lru_cache(maxsize=32768)
