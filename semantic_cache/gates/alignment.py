@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from semantic_cache.gates.synonyms import synonymous
-from semantic_cache.gates.text import Text, Word
+from semantic_cache.gates.text import Text, Word, passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def align(a: Text, b: Text) -> Alignment:
                 break
     only_a = (word for place, word in enumerate(a.content) if place not in pairs)
     only_b = (b.content[place] for place in free)
-    if a.long and b.long:
+    if passages(a, b):
         return Alignment(
             tuple(sorted(pairs.items())),
             tuple(word for word in only_a if not _known(word, b)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from semantic_cache.gates.antonyms import opposite
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.synonyms import synonymous
-from semantic_cache.gates.text import Text, Word
+from semantic_cache.gates.text import Text, Word, passages
 
 NAME = "negation"
 _NEGATORS = frozenset(
@@ -33,7 +33,7 @@ def negation(a: Text, b: Text) -> GateVerdict:
     if turns % 2:
         names = [*(f"{x}/{y}" for x, y in turned), *sorted({*direct_a} ^ {*direct_b})]
         return GateVerdict(NAME, False, ", ".join(names[:3]) or "negator")
-    if not turned and not a.long and (odd := _elsewhere(direct_a, direct_b)):
+    if not turned and not passages(a, b) and (odd := _elsewhere(direct_a, direct_b)):
         return GateVerdict(NAME, False, f"not {odd}")
     return GateVerdict(NAME, True)
 
@@ -42,6 +42,10 @@ def opposites(a: Text, b: Text) -> list[tuple[str, str]]:
     """Return pairs of a word that only `a` has and a word that only `b` has which are opposites."""
     only_a = [word for word in a.words if word.stem not in b.stems]
     only_b = [word for word in b.words if word.stem not in a.stems]
+    if passages(a, b):
+        # "Remaining" for "left" is no turn, though "left" has an opposite too.
+        only_a = [word for word in only_a if not any(synonymous(word.stem, other) for other in b.stems)]
+        only_b = [word for word in only_b if not any(synonymous(word.stem, other) for other in a.stems)]
     out: list[tuple[str, str]] = []
     taken: set[int] = set()
     for word in only_a:
@@ -70,7 +74,8 @@ def _negated(text: Text, negators: frozenset[str]) -> list[str]:
 
 def _unshared(a: Text, b: Text) -> int:
     return sum(
-        word.lower in _INDIRECT and not any(synonymous(word.stem, other) for other in b.stems) for word in a.words
+        word.lower in _INDIRECT and not any(synonymous(word.stem, other) for other in b.stems)
+        for word in a.words
     )
 
 

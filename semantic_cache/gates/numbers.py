@@ -9,7 +9,7 @@ from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
 from semantic_cache.gates.quantities import Quantity, quantities
 from semantic_cache.gates.synonyms import synonymous
-from semantic_cache.gates.text import Text
+from semantic_cache.gates.text import Text, passages
 
 NAME = "numbers"
 _ONE_WORDS = frozenset(["a", "an", "one", "single", "once", "per", "each", "every"])
@@ -45,7 +45,7 @@ def _difference(left: Counter[Fraction], right: Counter[Fraction], a: Text, b: T
             words = b if gap > 0 else a
             if sum(word.lower in _ONE_WORDS for word in words.words) >= abs(gap):
                 continue
-        if left[value] and right[value] and a.long and b.long:
+        if left[value] and right[value] and passages(a, b):
             # A passage may name the same quantity again ("of the 12 eggs …").
             continue
         return str(float(value)) if value.denominator > 1 else str(value)
@@ -57,7 +57,8 @@ def _ordinals(mine: tuple[Quantity, ...], other: tuple[Quantity, ...], a: Text, 
     right = Counter(q.value for q in other if q.kind == "ordinal")
     for value in left.keys() | right.keys():
         gap = left[value] - right[value]
-        if not gap or (left[value] and right[value] and a.long and b.long):
+        if not gap or (passages(a, b) and not (left - right and right - left)):
+            # A passage may say "the next day" for "the second day"; it must not say "the third".
             continue
         there = b if gap > 0 else a
         stand_in = _FIRST if value == 1 else _NEXT if value == 2 else frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.synonyms import synonymous
-from semantic_cache.gates.text import Text
+from semantic_cache.gates.text import Text, passages
 
 NAME = "order"
 _MARKERS: dict[str, tuple[str, ...]] = {
@@ -34,10 +34,10 @@ def order(a: Text, b: Text) -> GateVerdict:
         mine, other = _count(a, name), _count(b, name)
         if mine == other:
             continue
-        if a.long and b.long and not _crossed(a, b, name):
+        if passages(a, b) and not _crossed(a, b, name):
             continue
         return GateVerdict(NAME, False, name)
-    if not a.long:
+    if not passages(a, b):
         if odd := _tense(a, b):
             return GateVerdict(NAME, False, odd)
         for name in ("before", "after"):

@@ -7,7 +7,8 @@ import re
 from semantic_cache.gates.alignment import align
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.categories import exclusive
-from semantic_cache.gates.text import Text, Word
+from semantic_cache.gates.negation import opposites
+from semantic_cache.gates.text import Text, Word, passages
 
 NAME = "premises"
 SUBSTITUTED = 0.34
@@ -15,20 +16,25 @@ SUBSTITUTED = 0.34
 COVERED = 0.45
 """Smallest share of a passage's words that must be found in the other."""
 _ASKED = {
-    "when": re.compile(r" (when (?:is|are|was|were|do|does|did|will|can|should|would)|what (?:time|date|day|year)) "),
+    "when": re.compile(
+        r" (when (?:is|are|was|were|do|does|did|will|can|should|would)|what (?:time|date|day|year)) "
+    ),
     "where": re.compile(r" (where|which (?:place|country|city)|what (?:place|location|country|city)) "),
     "who": re.compile(r" (who|whom|whose|which person) "),
     "why": re.compile(r" (why|how come|reason|reasons|cause|causes|caused|what makes|what made) "),
-    "count": re.compile(r" (how many|number of|count of|total of|quantity of|how much|amount|total|sum|cost) "),
-    "duration": re.compile(r" (how long|how much time|duration|how many (?:hours|minutes|days|weeks|months|years)) "),
+    "count": re.compile(
+        r" (how many|number of|count of|total of|quantity of|how much|amount|total|sum|cost) "
+    ),
+    "duration": re.compile(
+        r" (how long|how much time|duration|how many (?:hours|minutes|days|weeks|months|years)) "
+    ),
     "often": re.compile(r" (how often|how frequently|how many times) "),
     "age": re.compile(r" (how old|what age|age of) "),
     "far": re.compile(r" (how far|distance) "),
 }
-_YES_NO = frozenset("is are was were do does did can could will would should has have had may might must am".split())
-_POLITE = re.compile(
-    r"^ (?:please |hi |hello |hey )*(?:(?:can|could|would|will) you (?:please )?(?:tell|explain|help|show|give|find|"
-    r"calculate|determine|figure|compute|describe|let)|do you (?:know|think)|is it possible|is there (?:a|any) way) "
+_ASKING = re.compile(r" (what|which|who|whom|whose|when|where|why|how) ")
+_YES_NO = frozenset(
+    "is are was were do does did can could will would should has have had may might must am".split()
 )
 
 
@@ -37,32 +43,33 @@ def premises(a: Text, b: Text) -> GateVerdict:
     if odd := _asked(a, b):
         return GateVerdict(NAME, False, odd)
     aligned = align(a, b)
-    for word in aligned.only_a:
-        for other in aligned.only_b:
+    turned = opposites(a, b)
+    left, right = {one for one, _ in turned}, {other for _, other in turned}
+    # Opposites on either side are accounted for: the negation gate has found a turn for each.
+    only_a = tuple(word for word in aligned.only_a if word.lower not in left)
+    only_b = tuple(word for word in aligned.only_b if word.lower not in right)
+    for word in only_a:
+        for other in only_b:
             if exclusive(word.stem, other.stem):
                 return GateVerdict(NAME, False, f"{word.lower}/{other.lower}")
-    passage = a.long and b.long
-    verdict = _passage if passage else _question
-    return verdict(a, b, aligned.only_a, aligned.only_b)
+    verdict = _passage if passages(a, b) else _question
+    return verdict(a, b, only_a, only_b)
 
 
 def _asked(a: Text, b: Text) -> str:
-    ask_a, ask_b = _last_question(a), _last_question(b)
+    ask_a, ask_b = a.flat, b.flat
     for kind, pattern in _ASKED.items():
         mine, other = bool(pattern.search(ask_a)), bool(pattern.search(ask_b))
-        if mine != other and (not a.long or not b.long) and kind not in ("count", "why"):
+        if mine != other and not passages(a, b) and kind not in ("count", "why"):
             return f"asks {kind}"
-    if not a.long and not b.long and _yes_no(a) != _yes_no(b):
+    if not passages(a, b) and _yes_no(a) != _yes_no(b):
         return "yes or no"
     return ""
 
 
-def _last_question(text: Text) -> str:
-    return text.flat
-
-
 def _yes_no(text: Text) -> bool:
-    return bool(text.words) and text.words[0].lower in _YES_NO and not _POLITE.match(text.flat)
+    first = next((word for word in text.words if not word.framed), None)
+    return first is not None and first.lower in _YES_NO | {"i", "you", "we"} and not _ASKING.search(text.flat)
 
 
 def _question(a: Text, b: Text, only_a: tuple[Word, ...], only_b: tuple[Word, ...]) -> GateVerdict:

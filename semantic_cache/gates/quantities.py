@@ -47,6 +47,10 @@ _MULTIPLES = {
     "twofold": 2,
     "threefold": 3,
     "tenfold": 10,
+    "decade": 10,
+    "decades": 10,
+    "quadruples": 4,
+    "quintuple": 5,
 }
 _PARTS = {
     "half": Fraction(1, 2),
@@ -93,8 +97,10 @@ _TOKEN = re.compile(
     r"|(?P<word>[a-z]+)",
     re.IGNORECASE,
 )
-_AFTER = re.compile(r"[\s-]*(?:of\s+|the\s+|a\s+|an\s+|more\s+|as\s+|many\s+|much\s+)*([a-z%$€£]+)", re.IGNORECASE)
-_VAGUE_ONE = frozenset(["one", "a", "an", "single", "each", "per", "every", "once"])
+_AFTER = re.compile(
+    r"[\s-]*(?:of\s+|the\s+|a\s+|an\s+|more\s+|as\s+|many\s+|much\s+)*([a-z%$€£]+)", re.IGNORECASE
+)
+_RATIO = re.compile(r"\b(?:ratio|proportion|odds|proportioned)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,11 @@ class _Reader:
         place = 0
         while place < len(self.tokens):
             token = self.tokens[place]
-            if token["time"]:
+            if token["time"] and _RATIO.search(self.raw, max(0, token.start() - 40), token.start()):
+                for part in token["time"].split(":"):
+                    self._add(Fraction(part), "number", token.start(), token.end(), "")
+                place += 1
+            elif token["time"]:
                 hours, minutes = token["time"].split(":")[:2]
                 end = token.end()
                 minute = int(hours) % 12 * 60 + int(minutes)
@@ -191,9 +201,9 @@ class _Reader:
         if word in _ONES or word in _TENS or (word in _SCALES and word[-1] != "s"):
             return self._cardinal(place)
         if word in _MULTIPLES:
-            self._add(Fraction(_MULTIPLES[word]), "one" if word == "once" else "number", begin, end)
+            self._add(Fraction(_MULTIPLES[word]), "one" if word == "once" else "number", begin, end, "")
         elif word in _PARTS and (word not in _ORDINALS or self._fraction_context(place)):
-            self._add(_PARTS[word], "number", begin, end)
+            self._add(_PARTS[word], "number", begin, end, "")
         elif word in _ORDINALS and not (word == "second" and self._after_article_of_time(place)):
             self._add(Fraction(_ORDINALS[word]), "ordinal", begin, end)
         return place + 1
@@ -210,7 +220,9 @@ class _Reader:
                 break
             if word in _TENS and (first or last in _SCALES or last == "and"):
                 group += _TENS[word]
-            elif word in _ONES and (first or last in _SCALES or last == "and" or (last in _TENS and 0 < _ONES[word] < 10)):
+            elif word in _ONES and (
+                first or last in _SCALES or last == "and" or (last in _TENS and 0 < _ONES[word] < 10)
+            ):
                 group += _ONES[word]
             elif word in _SCALES and (not first or word):
                 scale = _SCALES[word]
@@ -248,14 +260,16 @@ class _Reader:
         return word in _ONES or word in _TENS
 
     def _fraction_context(self, place: int) -> bool:
-        """"A third of", "one-fourth the": but "the third day" is an ordinal."""
+        """ "A third of", "one-fourth the": but "the third day" is an ordinal."""
         token = self.tokens[place]
         after = self.raw[token.end() : token.end() + 12].lower()
         before = self.raw[max(0, token.start() - 8) : token.start()].lower()
-        return bool(re.match(r"\s+(of|as|the|that|more|less)\b", after)) and bool(re.search(r"\b(a|an|one)[\s-]$", before))
+        return bool(re.match(r"\s+(of|as|the|that|more|less)\b", after)) and bool(
+            re.search(r"\b(a|an|one)[\s-]$", before)
+        )
 
     def _after_article_of_time(self, place: int) -> bool:
-        """"A second", "per second", "every second" are times."""
+        """ "A second", "per second", "every second" are times."""
         token = self.tokens[place]
         before = self.raw[max(0, token.start() - 6) : token.start()].lower()
         return bool(re.search(r"\b(per|a|each)\s$", before))

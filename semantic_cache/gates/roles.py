@@ -5,7 +5,7 @@ from __future__ import annotations
 from semantic_cache.gates.alignment import align
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.entities import names
-from semantic_cache.gates.text import Text, Word
+from semantic_cache.gates.text import Text, Word, passages
 
 NAME = "roles"
 _SYMMETRIC = frozenset(
@@ -17,7 +17,9 @@ _SYMMETRIC = frozenset(
     correlated correlate intersect border buddy pal allied ally separated separate joined affiliated""".split()
 )
 _COORDINATE = frozenset(["or", "and", "vs", "versus", "between", "with", "to", "&"])
-_FRONTED = frozenset("in for if when to as with on at from during while by because since through using via".split())
+_FRONTED = frozenset(
+    "in for if when to as with on at from during while by because since through using via".split()
+)
 _COMPARE = frozenset(["than"])
 _PARTICIPLES = ("ed", "en", "wn", "ught", "ung", "it", "ost", "old", "id", "ade", "ept", "een")
 
@@ -29,7 +31,7 @@ def roles(a: Text, b: Text) -> GateVerdict:
     to the front, and if one text is the passive of the other. In a passage only names within one statement count.
     """
     aligned = align(a, b)
-    if a.long and b.long:
+    if passages(a, b):
         return _passage(a, b)
     passive_a, passive_b = _passive(a), _passive(b)
     turned = [
@@ -57,7 +59,9 @@ def _outermost(turned: list[tuple[Word, Word]]) -> list[tuple[Word, Word]]:
 def _passive(text: Text) -> bool:
     for place, word in enumerate(text.words):
         if word.lower == "by" and place and text.words[place - 1].lower.endswith(_PARTICIPLES):
-            return any(w.lower in ("is", "was", "are", "were", "be", "been", "being") for w in text.words[:place])
+            return any(
+                w.lower in ("is", "was", "are", "were", "be", "been", "being") for w in text.words[:place]
+            )
     return False
 
 
@@ -81,7 +85,22 @@ def _interchangeable(a: Text, b: Text, one: Word, other: Word) -> bool:
 
 def _verb_between(text: Text, i: int, j: int) -> bool:
     """A word that only a clause has stands between the two: then each has its own statement."""
-    clause = {"is", "are", "was", "were", "do", "does", "did", "will", "can", "to", "if", "because", "then", "that"}
+    clause = {
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "will",
+        "can",
+        "to",
+        "if",
+        "because",
+        "then",
+        "that",
+    }
     return any(word.lower in clause for word in text.words[i + 1 : j]) or j - i > 6
 
 

@@ -356,9 +356,12 @@ ingredient component
 pet animal"""
 
 
+_LINES = _GROUPS.splitlines()
+
+
 def _table() -> dict[str, frozenset[int]]:
     out: dict[str, set[int]] = {}
-    for number, line in enumerate(_GROUPS.splitlines()):
+    for number, line in enumerate(_LINES):
         for word in line.split():
             out.setdefault(word, set()).add(number)
             out.setdefault(stem(word), set()).add(number)
@@ -366,6 +369,12 @@ def _table() -> dict[str, frozenset[int]]:
 
 
 GROUPS = _table()
+"""Numbers of the groups that a word, or a stem, is in."""
+
+
+def words_of(group: int) -> list[str]:
+    """Return the words of a group."""
+    return _LINES[group].split()
 
 
 @lru_cache(maxsize=32768)
@@ -381,4 +390,6 @@ def synonymous(one: str, other: str) -> bool:
     return len(short) >= 5 and long.startswith(short) and long[len(short) :] in _ENDINGS
 
 
-_ENDINGS = frozenset(["ion", "ation", "al", "ally", "ly", "ment", "ity", "or", "er", "ance", "ence", "ing", "y"])
+_ENDINGS = frozenset(
+    ["ion", "ation", "al", "ally", "ly", "ment", "ity", "or", "er", "ance", "ence", "ing", "y"]
+)

@@ -12,7 +12,23 @@ from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?:-[^\W\d_]+)*|\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?\b|[$€£¥%]")
 _SENTENCE_END = re.compile(r"[.!?;]+[\"')\]]*\s+|\n+")
 _VOWELS = frozenset("aeiouy")
-LONG = 25
+_FRAME = re.compile(
+    r"(?:what(?:'s| is| are| would be| will be) (?:a|an|the|some|your|my)? ?(?:good|best|easiest|right|proper|simplest|"
+    r"fastest|quickest|most effective)? ?(?:ways?|methods?|approach) (?:to|of|for)\b)"
+    r"|(?:if (?:you|i|we|one) (?:want|wants|wish|would like|need|have) to\b)"
+    r"|(?:in order to\b)"
+    r"|(?:what (?:should|can|must|do|could|would) (?:i|you|we|one) (?:have to |need to )?do(?: (?:to|if|in order to))?\b)"
+    r"|(?:(?:do|does|would) (?:you|anyone|anybody) (?:think|believe|know|happen to know)(?: that| if| whether| about)?\b)"
+    r"|(?:(?:can|could|would|will) (?:you|someone|anyone|anybody)(?: please)? (?:please )?(?:tell|explain|help|show|give|"
+    r"let)(?: (?:me|us))?(?: (?:know|to|understand|figure out|with|about|if|whether|that))*\b)"
+    r"|(?:i(?: am|'m)? (?:just |was |really )?(?:wonder|wondering|curious|like to know|want to know|need to know|"
+    r"would like to know)(?: about| if| whether)?\b)"
+    r"|(?:please (?:tell|explain|help|show|give|let)(?: me| us)?(?: know)?\b)"
+    r"|(?:is there (?:a|any|some) (?:good |easy |simple )?way (?:to|of|for)\b)"
+    r"|(?:how (?:do|can|could|should|would|might|may|to) (?:(?:i|you|we|one|someone|people) )?(?:go about\b|best\b)?)",
+    re.IGNORECASE,
+)
+LONG = 16
 """Content words from which a text is a passage: there the order of clauses is free, and a word may be dropped."""
 
 
@@ -27,6 +43,8 @@ class Word:
     sentence: int
     first: bool
     """It opens its sentence, so that its capital says nothing."""
+    framed: bool
+    """It belongs to a turn of phrase that only makes a question of what follows ("what is a good way to")."""
 
     @property
     def capital(self) -> bool:
@@ -36,7 +54,11 @@ class Word:
     @property
     def content(self) -> bool:
         """It carries meaning of its own."""
-        return self.lower not in FUNCTION_WORDS and (len(self.lower) > 1 or not self.lower.isascii())
+        return (
+            not self.framed
+            and self.lower not in FUNCTION_WORDS
+            and (len(self.lower) > 1 or not self.lower.isascii())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +79,16 @@ class Text:
         return len(self.content) >= LONG
 
 
+def passages(a: Text, b: Text) -> bool:
+    """Return whether two texts are long enough for their clauses to be told in another order."""
+    return (a.long or b.long) and min(len(a.content), len(b.content)) >= LONG // 2
+
+
 @lru_cache(maxsize=4096)
 def parse(raw: str) -> Text:
     """Take a text apart."""
     text = unicodedata.normalize("NFKC", raw).replace("’", "'").replace("‘", "'").replace("`s", "'s")
+    frames = [match.span() for match in _FRAME.finditer(text)]
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text))]
     words: list[Word] = []
     sentence, last = 0, -1
@@ -69,9 +97,10 @@ def parse(raw: str) -> Text:
             sentence += 1
         first = sentence != last
         last = sentence
+        framed = any(begin <= match.start() < end for begin, end in frames)
         for piece in _expand(match.group()):
             lower = _lower(piece)
-            words.append(Word(piece, lower, stem(lower), match.start(), sentence, first))
+            words.append(Word(piece, lower, stem(lower), match.start(), sentence, first, framed))
             first = False
     content = tuple(word for word in words if word.content)
     flat = f" {' '.join(word.lower for word in words)} "
@@ -96,7 +125,9 @@ def _expand(word: str) -> tuple[str, ...]:
             return (head,)
         if tail.lower() == "t" and head.lower().endswith("n"):
             return (head[:-1], "not")
-        if (full := {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am"}.get(tail.lower())) and head:
+        if (
+            full := {"re": "are", "ve": "have", "ll": "will", "d": "would", "m": "am"}.get(tail.lower())
+        ) and head:
             return (head, full)
     return (word,)
 
