@@ -206,8 +206,10 @@ class _Service:
         """End the engines that no request and no configuration needs any more."""
         assert self._workers is not None
         await self._engines.keep_only(self._workers.engines_in_use() | self._fresh)
-        fresh = {self._fresh_semantic} - {None}
-        await self._semantics.keep_only(self._workers.semantics_in_use() | fresh)
+        semantics = self._workers.semantics_in_use()
+        if self._fresh_semantic is not None:
+            semantics.add(self._fresh_semantic)
+        await self._semantics.keep_only(semantics)
 
     async def _semantic(self, config: Config, before: int | None) -> int | None:
         """Return the semantic process that a configuration needs, started if need be."""

@@ -130,9 +130,7 @@ class Worker:
             upstreams = build_upstreams(message.config, engines)
             try:
                 running = Running(
-                    build_gateway(
-                        message.config, upstreams, self._telemetry, self._keep(), message.semantic
-                    )
+                    build_gateway(message.config, upstreams, self._telemetry, self._keep(), message.semantic)
                 )
                 await running.start()
             except Exception as error:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from semantic_cache.decision.base import Candidate, Decider, Decision, Observations
+from semantic_cache.decision.label import agree
 from semantic_cache.embed.base import Encoding
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.protocol import (
@@ -36,7 +37,6 @@ from semantic_cache.semantic.protocol import (
     Stats,
     Verdict,
 )
-from semantic_cache.semantic.service.answers import MAX_CHARS, normalised, say_the_same
 from semantic_cache.semantic.service.encodings import Encodings
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.shelf import Neighbour, Shelf
@@ -236,10 +236,12 @@ class Service:
     async def _compare(self, fresh: str, stored: str) -> bool | None:
         if not fresh.strip() or not stored.strip():
             return None
-        if normalised(fresh) == normalised(stored):
-            return True
-        one, other = await self._encode([fresh[:MAX_CHARS], stored[:MAX_CHARS]])
-        return say_the_same(fresh, stored, one.vector, other.vector)
+        one, other = await self._encode([fresh, stored])
+        # By their beginnings long answers are all alike.
+        read = not (_cut(fresh, one) or _cut(stored, other))
+        cosine = float(one.vector @ other.vector) if read else None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, agree, stored, fresh, cosine)
 
     async def _block(self, call: Block) -> Learned:
         entry = ExactKey(call.tenant, call.entry)

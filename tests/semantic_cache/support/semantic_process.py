@@ -67,9 +67,9 @@ class Semantic:
         async with asyncio.timeout(PATIENT_S):
             while True:
                 numbers = await self.client.ask(Stats(), Numbers, PATIENT_S)
-                if numbers is not None and numbers.caught_up and numbers.waiting == 0:
-                    if numbers.entries == entries:
-                        return
+                settled = numbers is not None and numbers.caught_up and numbers.waiting == 0
+                if numbers is not None and settled and numbers.entries == entries:
+                    return
                 await asyncio.sleep(0.01)
 
     async def until_up(self, up: bool = True) -> None:

@@ -1,10 +1,11 @@
-"""The semantic process from outside: it follows its store, keeps tenants apart, learns, and leaves no trace."""
+"""The semantic process from outside: it follows its store, keeps tenants apart, and learns."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -152,7 +153,8 @@ async def test_a_wrong_label_stops_an_entry_and_outlives_the_process(semantic: S
     [
         ("Paris.", "**Paris**", True),
         ("Paris is the capital", "the capital is Paris", True),
-        ("It is 42 km to the town", "It is 43 km to the town", None),
+        ("It is 42 km to the town", "It is 43 km to the town", False),
+        ("It is a town on the river with a bridge", "A bridge is in the town on the lake", None),
         ("Paris", "A completely different thing", False),
         ("", "Paris", None),
     ],
@@ -192,10 +194,7 @@ async def test_it_refuses_what_cannot_be_used(tmp_path: Path) -> None:
     let_children_import()
     (tmp_path / "private").mkdir()
     alien = tmp_path / "alien.db"
-    subprocess.run(
-        [sys.executable, "-c", f"import sqlite3; sqlite3.connect('{alien}').execute('CREATE TABLE t (x)')"],
-        check=True,
-    )
+    sqlite3.connect(alien).execute("CREATE TABLE t (x)").connection.close()
     with pytest.raises(SemanticStopped) as stopped:
         await launch(
             SemanticOptions(store=f"sqlite://{alien}"), tmp_path / "private" / "s", module=MODULE, ready_s=60
@@ -223,15 +222,13 @@ async def test_it_leaves_with_its_socket_when_its_parent_is_killed(tmp_path: Pat
         "print(process.process.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert parent.stdout is not None and parent.stdin is not None
-    child = int(parent.stdout.readline())
+    assert parent.stdout is not None
+    child = int(await parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    parent.stdin.close()
-    parent.stdout.close()
+    await parent.wait()
     async with asyncio.timeout(PATIENT_S):
         while directory.exists():
             await asyncio.sleep(0.01)
