@@ -24,29 +24,34 @@ class VectorScan:
         except OSError as error:
             raise BuildError(f"the library for {name} does not load: {error}") from error
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        self._scan.argtypes = [pointer, size, size, pointer, size, pointer, size, pointer, pointer]
+        self._scan.argtypes = [pointer, pointer, size, size, pointer, size, size, pointer, size] + [pointer] * 2
         self._scan.restype = size
 
     def __call__(
         self,
         chunks: NDArray[np.uint64],
+        tags: NDArray[np.uint64],
         chunk_bits: int,
         rows: NDArray[np.int32],
+        tag: int,
         query: NDArray[np.float32],
         k: int,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return at most `k` of `rows` and their inner products with `query`, the greatest first.
+        """Return at most `k` of `rows`, and their inner products with `query`, the greatest first.
 
         chunks: addresses of tables fp16 [2 ** chunk_bits, dim], which hold every row of `rows`, int32
-        [count]; query: fp32 [dim]. All are contiguous.
+        [count]; tags: addresses of tables int64 [2 ** chunk_bits], and only rows with `tag` count; query:
+        fp32 [dim]. All are contiguous.
         """
         best, scores = np.empty(k, np.int32), np.empty(k, np.float32)
         found = self._scan(
             chunks.ctypes.data,
+            tags.ctypes.data,
             chunk_bits,
             len(query),
             rows.ctypes.data,
             len(rows),
+            tag,
             query.ctypes.data,
             k,
             best.ctypes.data,

@@ -1,7 +1,7 @@
 """Puts callers' texts together: one worker thread embeds, and what came meanwhile is its next batch.
 
 A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all that
-waits, in its order, up to a bound of tokens, so that nobody waits behind a batch much longer than his own text.
+waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch.
 """
 
 from __future__ import annotations

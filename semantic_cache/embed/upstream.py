@@ -1,6 +1,7 @@
 """Vectors from a server's OpenAI-compatible `/v1/embeddings`.
 
-It gives no token states, so a verifier abstains. Whether a vector depends on its neighbours is up to the server.
+It gives no token states, so a verifier abstains. Whether a vector depends on its neighbours is the server's
+concern.
 """
 
 from __future__ import annotations
@@ -83,11 +84,14 @@ class UpstreamEmbedder:
         except (msgspec.MsgspecError, ValueError) as error:
             raise EmbeddingFailed(f"The embeddings' server answered something else: {error}") from error
         if [item.index for item in items] != list(range(len(texts))) or vectors.ndim != 2:
-            raise EmbeddingFailed(f"The embeddings' server did not answer one vector for each of {len(texts)}.")
+            raise EmbeddingFailed(
+                f"The embeddings' server did not answer one vector for each of {len(texts)}."
+            )
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not vectors.shape[1] or not np.isfinite(lengths).all() or not lengths.all():
             raise EmbeddingFailed("The embeddings' server answered a vector without a direction.")
-        return np.divide(vectors, lengths, dtype=np.float32)
+        unit: NDArray[np.float32] = vectors / lengths
+        return unit
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
         kept = self._connection.sock is not None

@@ -10,11 +10,12 @@ constexpr int64_t kRowsAhead = 8;
 
 struct Table {
   const uint16_t* const* chunks;
+  const int64_t* const* tags;
   int64_t chunk_bits, dim;
 
-  const uint16_t* row(int32_t at) const {
-    return chunks[at >> chunk_bits] + (at & ((int64_t{1} << chunk_bits) - 1)) * dim;
-  }
+  int64_t within(int32_t at) const { return at & ((int64_t{1} << chunk_bits) - 1); }
+  const uint16_t* row(int32_t at) const { return chunks[at >> chunk_bits] + within(at) * dim; }
+  int64_t tag(int32_t at) const { return tags[at >> chunk_bits][within(at)]; }
 };
 
 // The `k` greatest scores so far, descending; equal ones in the order in which they came.
@@ -41,12 +42,14 @@ struct Best {
 #pragma GCC visibility push(default)
 extern "C" {
 
-// `chunks`: tables of 2^chunk_bits rows of `dim` fp16 values, `dim` a multiple of 16. Writes at most `k` of `rows`
-// [count] and their inner products with fp32 `query` [dim], the greatest first, and returns how many.
-int64_t forebay_vector_scan(const uint16_t* const* chunks, int64_t chunk_bits, int64_t dim, const int32_t* rows,
-                            int64_t count, const float* query, int64_t k, int32_t* best_rows, float* best_scores) {
+// `chunks` and `tags`: tables of 2^chunk_bits rows of `dim` fp16 values, `dim` a multiple of 16, and of one tag each.
+// Writes at most `k` of those of `rows` [count] that have the tag `tag`, and their inner products with fp32 `query`
+// [dim], the greatest first, and returns how many.
+int64_t forebay_vector_scan(const uint16_t* const* chunks, const int64_t* const* tags, int64_t chunk_bits, int64_t dim,
+                            const int32_t* rows, int64_t count, int64_t tag, const float* query, int64_t k,
+                            int32_t* best_rows, float* best_scores) {
   using namespace forebay;
-  const Table table{chunks, chunk_bits, dim};
+  const Table table{chunks, tags, chunk_bits, dim};
   Best best{k, 0, best_rows, best_scores};
   for (int64_t first = 0; first < count; first += kRowsAtOnce) {
     const int taken = static_cast<int>(count - first < kRowsAtOnce ? count - first : kRowsAtOnce);
@@ -63,7 +66,8 @@ int64_t forebay_vector_scan(const uint16_t* const* chunks, int64_t chunk_bits, i
 #pragma GCC unroll 4
       for (int r = 0; r < kRowsAtOnce; ++r) sums[r] = multiply_add(load_half(vectors[r] + i), q, sums[r]);
     }
-    for (int r = 0; r < taken; ++r) best.offer(rows[first + r], sum(sums[r]));
+    for (int r = 0; r < taken; ++r)
+      if (table.tag(rows[first + r]) == tag) best.offer(rows[first + r], sum(sums[r]));
   }
   return best.found;
 }
