@@ -189,6 +189,7 @@ class Numbers(Message, frozen=True, tag="numbers"):
     waiting: int
     """Records that have no vector yet."""
     caught_up: bool
+    index_bytes: int
 
 
 class Failed(Message, frozen=True, tag="failed"):

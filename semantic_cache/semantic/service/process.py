@@ -21,22 +21,22 @@ from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.server import Server
 from semantic_cache.semantic.service.service import Service
-from semantic_cache.semantic.service.shelf import Index, Shelf
+from semantic_cache.semantic.service.shelf import Shelf
 from semantic_cache.semantic.service.teacher import Teacher
 from semantic_cache.store.open import open_store
 
+_MIB = 1024 * 1024
 _log = structlog.get_logger("semantic_cache.service")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What embeds, finds and decides."""
+    """What embeds and decides."""
 
     embedder: str
     """The embedder's id."""
     dim: int
     encode: Encode
-    index: Index
     decider: Decider
     close: Callable[[], Awaitable[None]]
 
@@ -68,7 +68,8 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         opened.push_async_callback(parts.close)
         store = open_store(options.store)
         opened.push_async_callback(store.close)
-        shelf = Shelf(parts.index, parts.embedder)
+        shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
+        opened.callback(shelf.close)
         follower = Follower(store.feed(), shelf, parts.encode)
         teacher = Teacher(store, shelf, parts.decider, follower.hurry)
         service = Service(

@@ -258,6 +258,7 @@ class Service:
             self._shelf.scopes,
             self._shelf.waiting,
             self._follower.caught_up,
+            self._shelf.index_bytes,
         )
 
 

@@ -8,29 +8,20 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from semantic_cache.epochs import Epochs
+from semantic_cache.index.errors import VectorIndexError
+from semantic_cache.index.index import Index
 from semantic_cache.record import Stored
 from semantic_cache.scope import ExactKey
 
-
-class Index(Protocol):
-    """Vectors by scope; `semantic_cache.index` has the one in use."""
-
-    def add(self, id: int, scope: bytes, vector: NDArray[np.float32]) -> None:
-        """Add a vector [dim] of unit length."""
-
-    def remove(self, id: int) -> None:
-        """Forget a vector."""
-
-    def search(self, scope: bytes, vector: NDArray[np.float32], k: int) -> Sequence[tuple[int, float]]:
-        """Return at most k ids of the scope with their similarities, nearest first."""
+_log = structlog.get_logger("semantic_cache.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +36,33 @@ class Neighbour:
 class Shelf:
     """Records by key and by number, and by group: a tenant's records of one model."""
 
-    def __init__(self, index: Index, embedder: str, clock: Callable[[], float] = time.time) -> None:
-        """`embedder` is the id of the one whose vectors `index` holds."""
-        self._index = index
+    def __init__(
+        self,
+        embedder: str,
+        dim: int,
+        budget_bytes: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`embedder` is the id of the one whose vectors [dim] are held, within `budget_bytes`."""
+        self._index = Index(dim, budget_bytes=budget_bytes, make_room=self._make_room)
         self._embedder = embedder
         self._clock = clock
         self._numbers = itertools.count(1)
         self._ids: dict[ExactKey, int] = {}
         self._stored: dict[int, Stored] = {}
         self._scopes: dict[bytes, int] = defaultdict(int)
-        self._indexed: set[int] = set()
+        self._indexed: dict[int, None] = {}
         self._groups: dict[tuple[str, str], dict[int, Stored]] = defaultdict(dict)
         self._unindexed: dict[int, None] = {}
         self._epochs: dict[str, Epochs] = {}
 
     def __len__(self) -> int:
         return len(self._stored)
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory of the vectors."""
+        return self._index.stats().bytes
 
     @property
     def scopes(self) -> int:
@@ -71,6 +73,10 @@ class Shelf:
     def waiting(self) -> int:
         """How many records have no vector of this embedder yet."""
         return len(self._unindexed)
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        self._index.close()
 
     def put(self, stored: Stored) -> None:
         """Hold a record in place of an older one of its key. Without a vector of ours, it waits for one."""
@@ -113,9 +119,8 @@ class Shelf:
         if number is None:
             return
         stored = self._stored.pop(number)
-        if number in self._indexed:
-            self._indexed.discard(number)
-            self._index.remove(number)
+        self._indexed.pop(number, None)
+        self._index.remove(number)
         self._unindexed.pop(number, None)
         scope = stored.record.scope
         self._scopes[scope] -= 1
@@ -196,5 +201,16 @@ class Shelf:
             self._groups[self.group_of(stored)][number] = stored
 
     def _insert(self, number: int, stored: Stored, vector: NDArray[np.float32]) -> None:
-        self._index.add(number, stored.record.scope, vector)
-        self._indexed.add(number)
+        try:
+            self._index.add(number, stored.record.scope, vector)
+        except VectorIndexError as error:
+            _log.warning("record_not_indexed", reason=str(error))
+            return
+        self._indexed[number] = None
+
+    def _make_room(self, count: int) -> list[int]:
+        """Give up the records that have been here longest; they stay in the store, and in the exact tier."""
+        given_up = list(itertools.islice(self._indexed, count))
+        for number in given_up:
+            del self._indexed[number]
+        return given_up

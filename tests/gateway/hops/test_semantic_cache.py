@@ -295,7 +295,8 @@ async def test_questions_with_tools_are_left_out_unless_the_configuration_admits
 async def test_a_refusal_answers_its_own_question_alone(tier: Tier) -> None:
     tier.upstream.reply = json_reply(completion("I'm sorry, but I can't help with that."))
     await tier.ask(STORED)
-    await tier.until(1, "forebay_semantic_admissions_total", outcome="refusal")
+    await tier.until(1, "forebay_cache_admissions_total", outcome="stored")
+    assert await tier.metric("forebay_semantic_admissions_total", outcome="refusal") == 1
     assert await tier.verdict(STORED) == "hit-exact"
     assert await tier.verdict(REORDERED) == "miss"
 

@@ -1,4 +1,4 @@
-"""Small real parts for tests of the semantic process: an embedder of words, an index, a rule.
+"""Small real parts for tests of the semantic process: an embedder of words and a rule.
 
 `python -m tests.semantic_cache.support.semantic_parts SOCKET` is a semantic process of them.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semantic_cache.decision.base import Assessment, Candidate, Decision, Encoding, Observation, Observations
 from semantic_cache.embed.base import Encoding as Encoded
@@ -41,25 +40,6 @@ def encode(texts: Sequence[str]) -> list[Encoded]:
             )
         )
     return encodings
-
-
-class PlainIndex:
-    """A dictionary of vectors for each scope."""
-
-    def __init__(self) -> None:
-        self._vectors: dict[bytes, dict[int, NDArray[np.float32]]] = {}
-        self._scopes: dict[int, bytes] = {}
-
-    def add(self, id: int, scope: bytes, vector: NDArray[np.float32]) -> None:
-        self._vectors.setdefault(scope, {})[id] = vector
-        self._scopes[id] = scope
-
-    def remove(self, id: int) -> None:
-        del self._vectors[self._scopes.pop(id)][id]
-
-    def search(self, scope: bytes, vector: NDArray[np.float32], k: int) -> Sequence[tuple[int, float]]:
-        found = [(id, float(other @ vector)) for id, other in self._vectors.get(scope, {}).items()]
-        return sorted(found, key=lambda hit: -hit[1])[:k]
 
 
 class RuleDecider:
@@ -112,7 +92,7 @@ def build(options: SemanticOptions) -> Parts:
     async def close() -> None:
         thread.shutdown()
 
-    return Parts(ID, DIM, encode_there, PlainIndex(), RuleDecider(), close)
+    return Parts(ID, DIM, encode_there, RuleDecider(), close)
 
 
 if __name__ == "__main__":
