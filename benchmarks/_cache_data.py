@@ -1,4 +1,5 @@
-"""The sets of `forebay bench cache`: pairs with a label and a group, and streams of questions with an intent."""
+"""The sets of `forebay bench cache`: pairs with a label and a group, and streams of questions with an
+intent."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class LabelledPair:
 
     @property
     def unseen(self) -> bool:
-        """The group is of the half that nothing was tuned on (by its name's digest, so the choice is fixed)."""
+        """The group is of the half that nothing was tuned on (by its name's digest, so the choice is
+        fixed)."""
         return bool(hashlib.sha256(self.group.encode()).digest()[0] & 1)
 
 

@@ -1,10 +1,10 @@
 """A per-entry error-bounded threshold as published (vCache, 2025), from its formulas, for comparison.
 
-Each entry keeps (similarity, right) of later questions whose nearest neighbour it was, seeded with (0, wrong) and
-(1, right). A logistic in the similarity is fitted by maximum likelihood; the threshold's variance comes from the
-inverse information (a small table stands in where the classes separate); for each eps of a linear grid the chance
-that the answer is right is bounded from below, and what the best eps leaves of the budget is explored. The guarantee
-is over all requests, explored ones included, not over hits.
+Each entry keeps (similarity, right) of later questions whose nearest neighbour it was, seeded with (0,
+wrong) and (1, right). A logistic in the similarity is fitted by maximum likelihood; the threshold's
+variance comes from the inverse information (a small table stands in where the classes separate); for each
+eps of a linear grid the chance that the answer is right is bounded from below, and what the best eps leaves
+of the budget is explored. The guarantee is over all requests, explored ones included, not over hits.
 """
 
 from __future__ import annotations

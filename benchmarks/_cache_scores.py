@@ -13,8 +13,9 @@ from semantic_cache.decision.bounds import lower_bound, upper_bound
 def figures(pairs: Sequence[LabelledPair], accepted: Sequence[bool], *, grouped: bool) -> dict[str, Any]:
     """Count hits, wrong hits and lost hits.
 
-    `recall` is of the pairs with the same answer, `wrong_rate` of those with a different one, `precision` of hits;
-    bounds are one-sided 95% (Clopper and Pearson) and take pairs as independent, which those of a group are not.
+    `recall` is of the pairs with the same answer, `wrong_rate` of those with a different one, `precision`
+    of hits; bounds are one-sided 95% (Clopper and Pearson) and take pairs as independent, which those of a
+    group are not.
     """
     same = sum(pair.same for pair in pairs)
     different = len(pairs) - same
@@ -61,7 +62,8 @@ def stream_figures(hits: Sequence[bool], wrong: Sequence[bool], parts: int = 4) 
         "wrong_per_hit_upper95": round(upper_bound(bad, total), 4) if total else None,
         "hit_rate_by_quarter": [_share(sum(hits[i * size : (i + 1) * size]), size) for i in range(parts)],
         "wrong_per_hit_by_quarter": [
-            _share(sum(wrong[i * size : (i + 1) * size]), sum(hits[i * size : (i + 1) * size])) for i in range(parts)
+            _share(sum(wrong[i * size : (i + 1) * size]), sum(hits[i * size : (i + 1) * size]))
+            for i in range(parts)
         ],
     }
 

@@ -23,7 +23,8 @@ class Cache(Protocol):
     """A cache in a replay: rows are places in the stream."""
 
     def ask(self, row: int, right: Callable[[int], bool]) -> int | None:
-        """Return the row whose answer is served, or None; `right(row)` labels an explored answer. May insert."""
+        """Return the row whose answer is served, or None; `right(row)` labels an explored answer. May
+        insert."""
 
 
 class _Stored:
@@ -100,7 +101,9 @@ class PublishedCache:
 class OurCache:
     """Forebay's decision, learning from what it explores."""
 
-    def __init__(self, asked: Sequence[Asked], encoded: EncodedTexts, decider: CalibratedDecider, budget: float) -> None:
+    def __init__(
+        self, asked: Sequence[Asked], encoded: EncodedTexts, decider: CalibratedDecider, budget: float
+    ) -> None:
         self._asked, self._encoded, self._decider, self._budget = asked, encoded, decider, budget
         self._stored = _Stored(encoded.vectors)
         self._history: dict[int, Observations] = {}

@@ -112,5 +112,7 @@ class Decider(Protocol):
         `pool` are the labels of the whole scope (or of a wider group that the service chooses).
         """
 
-    def learn(self, history: Observations, assessment: Assessment, *, same: bool, keep: int = 32) -> Observations:
+    def learn(
+        self, history: Observations, assessment: Assessment, *, same: bool, keep: int = 32
+    ) -> Observations:
         """Return an entry's (or a pool's) history with one more label, the newest `keep` in all."""

@@ -1,8 +1,8 @@
 """The shipped calibration: features to log-odds, and what such log-odds were worth on pairs kept apart.
 
-The ladder is the strictest prior: for each score, the 95% upper bound of the share of wrong pairs among all that
-scored at least as much, on a mix in which most pairs that the gates let through were made to deceive. A scope
-without labels of its own is served by it.
+The ladder is the strictest prior: for each score, the 95% upper bound of the share of wrong pairs among all
+that scored at least as much, on a mix in which most pairs that the gates let through were made to deceive.
+A scope without labels of its own is served by it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The decision: gates, verifier, calibration, then the labels of scope and entry against the error budget.
 
-A candidate is served if the upper bound of P(wrong) is within the budget. Without labels the bound is the shipped
-ladder's. Labels move it in two ways: they shift the score at which the ladder is read (scope and entry, by the lower
-bound of their log-odds, so a guess gains nothing), and once there are enough of them, the scope's own record from
-this score on replaces the ladder, for better or worse.
+A candidate is served if the upper bound of P(wrong) is within the budget. Without labels the bound is the
+shipped ladder's. Labels move it in two ways: they shift the score at which the ladder is read (scope and
+entry, by the lower bound of their log-odds, so a guess gains nothing), and once there are enough of them,
+the scope's own record from this score on replaces the ladder, for better or worse.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semantic_cache.decision.base import Assessment, Candidate, Decision, Encoding, Observation, Observations
+from semantic_cache.decision.bounds import sigmoid
 from semantic_cache.decision.calibration import Calibration
 from semantic_cache.decision.drift import alarm
 from semantic_cache.decision.features import features
@@ -22,7 +23,6 @@ from semantic_cache.decision.posterior import (
     scope_shift,
     tail,
 )
-from semantic_cache.decision.bounds import sigmoid
 from semantic_cache.decision.verifier import Verifier
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse
@@ -52,14 +52,16 @@ class CalibratedDecider:
         threshold: float | None = None,
         pool: Observations | None = None,
     ) -> Decision:
-        """Return what to do; see `semantic_cache.decision.base.Decider`. `seed` is at least 8 bytes of a digest."""
+        """Return what to do; see `semantic_cache.decision.base.Decider`. `seed` is at least 8 bytes of a
+        digest."""
         labels = pool if pool is not None and pool.model == self.calibration.id else Observations()
         drift = alarm(labels)
         if drift:
             # What was learnt no longer holds: back to the strictest prior until new labels speak.
             labels = Observations(self.calibration.id)
         verdicts = tuple(
-            self.assess(text, encoding, candidate, labels, error_budget, threshold) for candidate in candidates
+            self.assess(text, encoding, candidate, labels, error_budget, threshold)
+            for candidate in candidates
         )
         best = min((v for v in verdicts if v.score is not None), key=lambda v: v.bound, default=None)
         if best is None:
@@ -85,7 +87,11 @@ class CalibratedDecider:
         if not gates[-1].passed or (threshold is not None and candidate.similarity < threshold):
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
         a, b = parse(text), parse(candidate.text)
-        said = self.verifier.score(a, b, encoding, candidate.encoding) if candidate.encoding is not None else None
+        said = (
+            self.verifier.score(a, b, encoding, candidate.encoding)
+            if candidate.encoding is not None
+            else None
+        )
         if said is None:
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
         row = features(a, b, verifier=said, cosine=candidate.similarity)
@@ -99,19 +105,24 @@ class CalibratedDecider:
             bound = min(bound, record.upper)
         return Assessment(candidate.id, gates, said, row, score, sigmoid(mean), bound)
 
-    def learn(self, history: Observations, assessment: Assessment, *, same: bool, keep: int = ENTRY_LABELS) -> Observations:
-        """Return a history with one more label, `keep` labels at most; an assessment without a score teaches nothing."""
+    def learn(
+        self, history: Observations, assessment: Assessment, *, same: bool, keep: int = ENTRY_LABELS
+    ) -> Observations:
+        """Return a history with one more label, `keep` labels at most; an assessment without a score
+        teaches nothing."""
         if assessment.score is None:
             return history
         kept = history.seen if history.model == self.calibration.id else ()
         eligible = self.calibration.bound(assessment.score) <= 0.05 or assessment.bound <= 0.05
-        return Observations(self.calibration.id, (*kept, Observation(assessment.score, same, eligible))[-keep:])
+        return Observations(
+            self.calibration.id, (*kept, Observation(assessment.score, same, eligible))[-keep:]
+        )
 
     def _shifted(self, score: float, history: Observations, labels: Observations) -> tuple[float, float]:
         """Return mean log-odds, and the score at which the ladder is read.
 
-        The ladder knows the uncertainty of a scope and an entry without labels; what is read is the score plus what
-        the labels changed of the lower log-odds.
+        The ladder knows the uncertainty of a scope and an entry without labels; what is read is the score
+        plus what the labels changed of the lower log-odds.
         """
         own = history.seen if history.model == self.calibration.id else ()
         scope = scope_shift(labels.seen)

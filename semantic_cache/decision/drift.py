@@ -1,7 +1,7 @@
 """Alarms when the labels of a scope's hits turn worse: a test of proportions, and Page and Hinkley's test.
 
-The first compares the newest labels with those before them; the second (Page, "Continuous inspection schemes",
-1954) adds up how far each label is above the running mean and sees slow changes.
+The first compares the newest labels with those before them; the second (Page, "Continuous inspection
+schemes", 1954) adds up how far each label is above the running mean and sees slow changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def alarm(pool: Observations) -> str:
 
 
 def two_proportions(wrong: Sequence[bool]) -> float:
-    """Return how many standard errors the newest RECENT labels are worse than those before; 0 with too few."""
+    """Return how many standard errors the newest labels are worse than those before; 0 with too few."""
     recent, before = wrong[-RECENT:], wrong[:-RECENT]
     if len(recent) < LEAST or len(before) < LEAST:
         return 0.0

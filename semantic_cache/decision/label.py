@@ -1,7 +1,7 @@
 """Whether a fresh answer agrees with the stored one: the label that exploring is for.
 
-Sure cases are decided by text: equal, other numbers, yes against no. The rest goes by the cosine of the two answers'
-embeddings, with a band in between that gives no label: a wrong label costs more than none.
+Sure cases are decided by text: equal, other numbers, yes against no. The rest goes by the cosine of the two
+answers' embeddings, with a band in between that gives no label: a wrong label costs more than none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ def agree(stored: str, fresh: str, cosine: float | None) -> bool | None:
         return False
     if _last_number(one) != _last_number(other):
         return False
-    if max(len(one.words), len(other.words)) <= SHORT and language(one, other).passed and not negation(one, other).passed:
+    if (
+        max(len(one.words), len(other.words)) <= SHORT
+        and language(one, other).passed
+        and not negation(one, other).passed
+    ):
         return False
     if cosine is None:
         return None

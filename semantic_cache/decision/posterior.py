@@ -1,12 +1,14 @@
 """What labels add to the shipped calibration: a fit for the scope, and within it an offset for the entry.
 
-Log-odds of "same" for a pair of score z, an entry e and its scope: (z + a) + e. `a` is the scope's shift with prior
-N(0, SCOPE_SD^2), `e` the entry's with prior N(0, ENTRY_SD^2); so an entry without labels is decided by its scope and
-a scope without labels by the shipped fit. Both are MAP estimates with Laplace variances (Newton's method; the
-log-posterior is concave, and the prior keeps it bounded where all labels agree).
+Log-odds of "same" for a pair of score z, an entry e and its scope: (z + a) + e. `a` is the scope's shift
+with prior N(0, SCOPE_SD^2), `e` the entry's with prior N(0, ENTRY_SD^2); so an entry without labels is
+decided by its scope and a scope without labels by the shipped fit. Both are MAP estimates with Laplace
+variances (Newton's method; the log-posterior is concave, and the prior keeps it bounded where all labels
+agree).
 
-The bound on P(wrong) over the uncertainty of the log-odds is the least over eps of 1 - (1 - eps) * sigmoid(lower
-quantile at eps); eps is spaced evenly in its logarithm, since at small budgets only small eps matter.
+The bound on P(wrong) over the uncertainty of the log-odds is the least over eps of 1 - (1 - eps) *
+sigmoid(lower quantile at eps); eps is spaced evenly in its logarithm, since at small budgets only small eps
+matter.
 """
 
 from __future__ import annotations
@@ -48,9 +50,7 @@ def entry_shift(seen: tuple[Observation, ...], scope: Shift) -> Shift:
 
 def wrong_bound(mean: float, sd: float) -> float:
     """Return the upper bound of P(wrong) for log-odds of this mean and standard deviation."""
-    right = max(
-        (1 - eps) * sigmoid(mean - z * sd) for eps, z in zip(_GRID, _QUANTILES, strict=True)
-    )
+    right = max((1 - eps) * sigmoid(mean - z * sd) for eps, z in zip(_GRID, _QUANTILES, strict=True))
     return 1 - right
 
 
@@ -91,4 +91,3 @@ def _fit(scores: Sequence[float], same: Sequence[bool], sd: float) -> Shift:
         if abs(step) < 1e-6:
             break
     return Shift(shift, 1 / sqrt(precision))
-

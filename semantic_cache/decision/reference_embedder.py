@@ -46,6 +46,16 @@ class EncodedTexts:
         rows = slice(begin, int(self.ends[index]))
         return ReferenceEncoding(self.vectors[index], self.tokens[rows], self.spans[rows])
 
+    def take(self, rows: Sequence[int]) -> EncodedTexts:
+        """Return some of the texts, in the order given."""
+        parts = [self[row] for row in rows]
+        return EncodedTexts(
+            np.stack([part.vector for part in parts]),
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.spans for part in parts]),
+            np.cumsum([len(part.spans) for part in parts]),
+        )
+
 
 class ReferenceEmbedder:
     """Loads `model.safetensors` and `tokenizer.json` from a folder."""

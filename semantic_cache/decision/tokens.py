@@ -12,8 +12,8 @@ from semantic_cache.gates.alignment import align
 from semantic_cache.gates.text import Text
 
 FLAGS = 5
-"""Content word with the same stem on the other side, with a synonym there, with neither; function word that the other
-side has, that it has not."""
+"""Content word with the same stem on the other side, with a synonym there, with neither; function word that
+the other side has, that it has not."""
 MAX_TOKENS = 192
 
 
@@ -26,7 +26,8 @@ class Side:
 
 
 def sides(a: Text, b: Text, encoding_a: Encoding, encoding_b: Encoding) -> tuple[Side, Side] | None:
-    """Return both texts' tokens; None where the embedder gave none or cut the text off (the verifier abstains)."""
+    """Return both texts' tokens; None where the embedder gave none or cut the text off (the verifier
+    abstains)."""
     aligned = align(a, b)
     exact_a = {a.content[i].begin for i, j in aligned.pairs if a.content[i].stem == b.content[j].stem}
     exact_b = {b.content[j].begin for i, j in aligned.pairs if a.content[i].stem == b.content[j].stem}

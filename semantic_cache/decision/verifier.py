@@ -1,9 +1,10 @@
 """The verifier: a small network that compares two questions token by token.
 
-Each token looks for its like in the other text by soft attention in a learned space; what differs between the two
-goes through a small layer, is pooled over both texts, and is joined by how well the worst-matched stretches of either
-text are covered (a lost premise is a stretch that nothing on the other side is like). Symmetric in the two texts.
-Attention and comparison after Parikh et al., "A Decomposable Attention Model" (2016).
+Each token looks for its like in the other text by soft attention in a learned space; what differs between
+the two goes through a small layer, is pooled over both texts, and is joined by how well the worst-matched
+stretches of either text are covered (a lost premise is a stretch that nothing on the other side is like).
+Symmetric in the two texts. Attention and comparison after Parikh et al., "A Decomposable Attention Model"
+(2016).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Verifier:
 def coverage(alike: Array) -> Array:
     """Say how well the tokens of each text are matched in the other, the worse text first.
 
-    `alike`: [n, m] cosines. For each text: mean, least, and mean over the worst stretch of each length in WINDOWS.
+    `alike`: [n, m] cosines. For each text: mean, least, and mean over the worst stretch of each length in
+    WINDOWS.
     """
     rows = [_covered(alike.max(1)), _covered(alike.max(0))]
     return np.concatenate([np.minimum(*rows), np.maximum(*rows)])

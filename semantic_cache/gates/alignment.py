@@ -23,7 +23,8 @@ class Alignment:
 def align(a: Text, b: Text) -> Alignment:
     """Align two texts; a word that repeats is matched in order of appearance.
 
-    A repetition that the other side lacks is left over only in a plain question: a passage may name a thing twice.
+    A repetition that the other side lacks is left over only in a plain question: a passage may name a thing
+    twice.
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place, word in enumerate(b.content):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
 from semantic_cache.gates.text import Text, Word
+from semantic_cache.gates.words import words_in
 
 NAME = "entities"
 _ALIASES = {
@@ -19,7 +20,7 @@ _ALIASES = {
     "ml": "machine",
     "ai": "artificial",
 }
-_TITLES = frozenset("mr mrs ms dr prof sir madam lady lord mister miss".split())
+_TITLES = frozenset(words_in("mr mrs ms dr prof sir madam lady lord mister miss"))
 
 
 def entities(a: Text, b: Text) -> GateVerdict:

@@ -11,9 +11,9 @@ from semantic_cache.gates.text import Text
 
 NAME = "language"
 _MARKERS = {
-    "german": "der die das und ist nicht ein eine ich wie wo warum mit für auf von zu im den dem kann man bitte was",
-    "french": "le la les des est et je un une que qui pour dans sur avec pas comment où pourquoi du ce ma mon puis",
-    "spanish": "el la los las es y un una que por para con cómo dónde qué en de mi no se puedo como donde cuál",
+    "german": "der die das und ist nicht ein eine ich wie wo warum mit auf von zu im den dem kann man was",
+    "french": "le la les des est et je un une que qui pour dans sur avec pas comment où du ce mon puis",
+    "spanish": "el la los las es y un una que por para con cómo dónde qué en de mi no se puedo cuál",
     "italian": "il lo la gli è e un una che per con come dove perché di mi non si posso sono della nel",
     "portuguese": "o a os as é e um uma que por para com como onde não de do da eu posso em meu minha",
     "dutch": "de het een en is niet ik hoe waar waarom met voor op van te dat kan mijn wat",

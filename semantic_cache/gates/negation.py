@@ -6,24 +6,27 @@ from semantic_cache.gates.antonyms import opposite
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, Word, passages
+from semantic_cache.gates.words import words_in
 
 NAME = "negation"
 _NEGATORS = frozenset(
-    """not no never none nobody nothing nowhere neither nor without hardly barely scarcely unable cannot
-    except excluding unless instead rather lack lacks lacking stop stops stopped quit avoid avoids avoiding prevent
-    prevents preventing refuse refuses fail fails failed failing missing absent n't nt zero free""".split()
+    words_in("""not no never none nobody nothing nowhere neither nor without hardly barely scarcely unable
+    cannot except excluding unless instead rather lack lacks lacking stop stops stopped quit avoid avoids
+    avoiding prevent prevents preventing refuse refuses fail fails failed failing missing absent n't nt zero
+    free""")
 )
 _INDIRECT = frozenset(
-    """stop stops stopped quit avoid avoids avoiding prevent prevents preventing refuse refuses fail fails failed
-    failing missing lack lacks lacking absent free zero except excluding unless instead rather""".split()
+    words_in("""stop stops stopped quit avoid avoids avoiding prevent prevents preventing refuse refuses
+    fail fails failed failing missing lack lacks lacking absent free zero except excluding unless instead
+    rather""")
 )
 
 
 def negation(a: Text, b: Text) -> GateVerdict:
     """Refuse if the texts differ by an odd number of turns, or if a negation stands before something else.
 
-    A turn is a negator or a word whose opposite stands on the other side. An even number ("less lazy" and "more
-    diligent") may mean the same; that is for the verifier.
+    A turn is a negator or a word whose opposite stands on the other side. An even number ("less lazy" and
+    "more diligent") may mean the same; that is for the verifier.
     """
     direct_a, direct_b = _negated(a, _NEGATORS - _INDIRECT), _negated(b, _NEGATORS - _INDIRECT)
     # Words such as "stop" negate as well as any, unless the other side has the very word or one like it.

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 
 from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.categories import other_unit
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
 from semantic_cache.gates.quantities import Quantity, quantities
 from semantic_cache.gates.synonyms import synonymous
@@ -45,9 +46,6 @@ def _difference(left: Counter[Fraction], right: Counter[Fraction], a: Text, b: T
             words = b if gap > 0 else a
             if sum(word.lower in _ONE_WORDS for word in words.words) >= abs(gap):
                 continue
-        if left[value] and right[value] and passages(a, b):
-            # A passage may name the same quantity again ("of the 12 eggs …").
-            continue
         return str(float(value)) if value.denominator > 1 else str(value)
     return ""
 
@@ -71,6 +69,12 @@ def _ordinals(mine: tuple[Quantity, ...], other: tuple[Quantity, ...], a: Text, 
 def _exchanged(mine: tuple[Quantity, ...], other: tuple[Quantity, ...]) -> str:
     """Name a thing that both texts count, but with other values, if both hold the values of the other."""
     left, right = _by_unit(mine), _by_unit(other)
+    for unit, values in left.items():
+        # "4 feet" and "4 days": a value that both have, but never of the same unit.
+        for value in values:
+            units = [there for there, found in right.items() if value in found]
+            if units and all(other_unit(unit, there) for there in units):
+                return f"{value} {unit}"
     values_left = {q.value for q in mine}
     values_right = {q.value for q in other}
     for unit, values in left.items():

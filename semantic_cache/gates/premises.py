@@ -9,6 +9,7 @@ from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.categories import exclusive
 from semantic_cache.gates.negation import opposites
 from semantic_cache.gates.text import Text, Word, passages
+from semantic_cache.gates.words import words_in
 
 NAME = "premises"
 SUBSTITUTED = 0.34
@@ -20,7 +21,10 @@ _ASKED = {
         r" (when (?:is|are|was|were|do|does|did|will|can|should|would)|what (?:time|date|day|year)) "
     ),
     "where": re.compile(r" (where|which (?:place|country|city)|what (?:place|location|country|city)) "),
-    "who": re.compile(r" (who|whom|whose|which person) "),
+    "who": re.compile(
+        # Not the relative pronoun of "a person who sings".
+        r"^ (?:who|whom|whose) | (?:know|tell|me|wonder|explain|out|and|or) (?:who|whom|whose) | which person "
+    ),
     "why": re.compile(r" (why|how come|reason|reasons|cause|causes|caused|what makes|what made) "),
     "count": re.compile(
         r" (how many|number of|count of|total of|quantity of|how much|amount|total|sum|cost) "
@@ -34,12 +38,12 @@ _ASKED = {
 }
 _ASKING = re.compile(r" (what|which|who|whom|whose|when|where|why|how) ")
 _YES_NO = frozenset(
-    "is are was were do does did can could will would should has have had may might must am".split()
+    words_in("is are was were do does did can could will would should has have had may might must am")
 )
 
 
 def premises(a: Text, b: Text) -> GateVerdict:
-    """Refuse if one text holds meaningful words with no counterpart, or asks for something of another kind."""
+    """Refuse if one text holds meaningful words with no counterpart, or asks for another kind of thing."""
     if odd := _asked(a, b):
         return GateVerdict(NAME, False, odd)
     aligned = align(a, b)

@@ -1,4 +1,5 @@
-"""The quantities of a text as exact values: digits and words, fractions, multiples, percentages, money, times."""
+"""The quantities of a text as exact values: digits and words, fractions, multiples, percentages, money,
+times."""
 
 from __future__ import annotations
 
@@ -8,17 +9,20 @@ from fractions import Fraction
 from functools import lru_cache
 
 from semantic_cache.gates.text import Text, stem
+from semantic_cache.gates.words import words_in
 
 _ONES = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
+        words_in(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+            "sixteen seventeen eighteen nineteen"
+        )
     )
 }
 _TENS = {
     word: 20 + 10 * place
-    for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())
+    for place, word in enumerate(words_in("twenty thirty forty fifty sixty seventy eighty ninety"))
 }
 _SCALES = {
     "hundred": 100,
@@ -81,8 +85,10 @@ _PARTS = {
 _ORDINALS = {
     word: place
     for place, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
-        "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth".split(),
+        words_in(
+            "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
+            "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+        ),
         start=1,
     )
 }

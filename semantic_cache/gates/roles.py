@@ -6,19 +6,21 @@ from semantic_cache.gates.alignment import align
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.entities import names
 from semantic_cache.gates.text import Text, Word, passages
+from semantic_cache.gates.words import words_in
 
 NAME = "roles"
 _SYMMETRIC = frozenset(
-    """friend married marry engaged engage close related relate connected connect similar same equal identical alike
-    different acquaintance acquainted acquaint neighbor sibling cousin twin partner partnered roommate colleague
-    coworker classmate teammate rival spouse meet met date dating divorced divorce compatible adjacent parallel
-    perpendicular near together between versus vs difference compare comparison distance linked link associated
-    associate collaborating collaborate cooperate competing compete familiar equivalent synonymous sister-city
-    correlated correlate intersect border buddy pal allied ally separated separate joined affiliated""".split()
+    words_in("""friend married marry engaged engage close related relate connected connect similar same
+    equal identical alike different acquaintance acquainted acquaint neighbor sibling cousin twin partner
+    partnered roommate colleague coworker classmate teammate rival spouse meet met date dating divorced
+    divorce compatible adjacent parallel perpendicular near together between versus vs difference compare
+    comparison distance linked link associated associate collaborating collaborate cooperate competing
+    compete familiar equivalent synonymous sister-city correlated correlate intersect border buddy pal
+    allied ally separated separate joined affiliated""")
 )
 _COORDINATE = frozenset(["or", "and", "vs", "versus", "between", "with", "to", "&"])
 _FRONTED = frozenset(
-    "in for if when to as with on at from during while by because since through using via".split()
+    words_in("in for if when to as with on at from during while by because since through using via")
 )
 _COMPARE = frozenset(["than"])
 _PARTICIPLES = ("ed", "en", "wn", "ught", "ung", "it", "ost", "old", "id", "ade", "ept", "een")
@@ -27,8 +29,9 @@ _PARTICIPLES = ("ed", "en", "wn", "ught", "ung", "it", "ost", "old", "id", "ade"
 def roles(a: Text, b: Text) -> GateVerdict:
     """Refuse if shared words stand in another order, unless the order makes no difference.
 
-    It makes none between the parts of "A or B", on either side of a symmetric relation, if a whole clause was moved
-    to the front, and if one text is the passive of the other. In a passage only names within one statement count.
+    It makes none between the parts of "A or B", on either side of a symmetric relation, if a whole clause
+    was moved to the front, and if one text is the passive of the other. In a passage only names within one
+    statement count.
     """
     aligned = align(a, b)
     if passages(a, b):

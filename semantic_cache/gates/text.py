@@ -13,23 +13,28 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?:-[^\W\d_]+)*|\d+(?:[.,:/]\d
 _SENTENCE_END = re.compile(r"[.!?;]+[\"')\]]*\s+|\n+")
 _VOWELS = frozenset("aeiouy")
 _FRAME = re.compile(
-    r"(?:what(?:'s| is| are| would be| will be) (?:a|an|the|some|your|my)? ?(?:good|best|easiest|right|proper|simplest|"
-    r"fastest|quickest|most effective)? ?(?:ways?|methods?|approach) (?:to|of|for)\b)"
+    r"(?:what(?:'s| is| are| would be| will be) (?:a|an|the|some|your|my)? ?(?:good|best|easiest|right|"
+    r"proper|simplest|fastest|quickest|most effective)? ?(?:ways?|methods?|approach) (?:to|of|for)\b)"
     r"|(?:if (?:you|i|we|one) (?:want|wants|wish|would like|need|have) to\b)"
     r"|(?:in order to\b)"
-    r"|(?:what (?:should|can|must|do|could|would) (?:i|you|we|one) (?:have to |need to )?do(?: (?:to|if|in order to))?\b)"
-    r"|(?:(?:do|does|would) (?:you|anyone|anybody) (?:think|believe|know|happen to know)(?: that| if| whether| about)?\b)"
-    r"|(?:(?:can|could|would|will) (?:you|someone|anyone|anybody)(?: please)? (?:please )?(?:tell|explain|help|show|give|"
-    r"let)(?: (?:me|us))?(?: (?:know|to|understand|figure out|with|about|if|whether|that))*\b)"
-    r"|(?:i(?: am|'m)? (?:just |was |really )?(?:wonder|wondering|curious|like to know|want to know|need to know|"
-    r"would like to know)(?: about| if| whether)?\b)"
+    r"|(?:what (?:should|can|must|do|could|would) (?:i|you|we|one) (?:have to |need to )?"
+    r"do(?: (?:to|if|in order to))?\b)"
+    r"|(?:(?:do|does|would) (?:you|anyone|anybody) (?:think|believe|know|happen to know)"
+    r"(?: that| if| whether| about)?\b)"
+    r"|(?:(?:can|could|would|will) (?:you|someone|anyone|anybody)(?: please)? (?:please )?"
+    r"(?:tell|explain|help|show|give|let)(?: (?:me|us))?"
+    r"(?: (?:know|to|understand|figure out|with|about|if|whether|that))*\b)"
+    r"|(?:i(?: am|'m)? (?:just |was |really )?(?:wonder|wondering|curious|like to know|want to know|"
+    r"need to know|would like to know)(?: about| if| whether)?\b)"
     r"|(?:please (?:tell|explain|help|show|give|let)(?: me| us)?(?: know)?\b)"
     r"|(?:is there (?:a|any|some) (?:good |easy |simple )?way (?:to|of|for)\b)"
-    r"|(?:how (?:do|can|could|should|would|might|may|to) (?:(?:i|you|we|one|someone|people) )?(?:go about\b|best\b)?)",
+    r"|(?:how (?:do|can|could|should|would|might|may|to) "
+    r"(?:(?:i|you|we|one|someone|people) )?(?:go about\b|best\b)?)",
     re.IGNORECASE,
 )
 LONG = 16
-"""Content words from which a text is a passage: there the order of clauses is free, and a word may be dropped."""
+"""Content words from which a text is a passage: there the order of clauses is free, and a word may be
+dropped."""
 
 
 @dataclass(frozen=True, slots=True)

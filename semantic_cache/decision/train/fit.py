@@ -69,7 +69,9 @@ def train(examples: Examples, held: Examples, *, epochs: int, seed: int, say: Sa
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * len(batches) + 1)
     begun = time.monotonic()
-    _standardise(network, [examples.read(index) for index in batches[0] + batches[len(batches) // 2] + batches[-1]])
+    _standardise(
+        network, [examples.read(index) for index in batches[0] + batches[len(batches) // 2] + batches[-1]]
+    )
     for epoch in range(epochs):
         random.shuffle(batches)
         total = 0.0
@@ -125,7 +127,9 @@ def _standardise(network: Network, items: list[tuple[Side, Side, float, float] |
 
 
 def _report(network: Network, held: Examples) -> str:
-    found = [(s, pair.same) for s, pair in zip(scores(network, held), held.pairs, strict=True) if s is not None]
+    found = [
+        (s, pair.same) for s, pair in zip(scores(network, held), held.pairs, strict=True) if s is not None
+    ]
     right = np.mean([(s > 0) == same for s, same in found])
     different = sorted((s for s, same in found if not same), reverse=True)
     cut = different[len(different) // 100] if different else 0.0

@@ -1,8 +1,9 @@
-"""Pairs from real questions with intents (BANKING77, CC BY 4.0; CLINC150, CC BY 3.0): as they are, or changed.
+"""Pairs from real questions with intents (BANKING77, CC BY 4.0; CLINC150, CC BY 3.0): as they are, or
+changed.
 
-Different: near neighbours of two intents, and a question with a word put in place of another, dropped or negated.
-Same: neighbours of one intent that every gate lets through, and questions reworded. Labels of the first kind are
-rough, so they are a small share.
+Different: near neighbours of two intents, and a question with a word put in place of another, dropped or
+negated. Same: neighbours of one intent that every gate lets through, and questions reworded. Labels of the
+first kind are rough, so they are a small share.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -20,11 +22,20 @@ from numpy.typing import NDArray
 from semantic_cache.decision.train.pairs import Pair, reword, unlike
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse
+from semantic_cache.gates.words import words_in
 
 FILES = ("banking77.jsonl", "clinc150.jsonl")
-_FRAMES = ("can you tell me {}", "please {}", "i was wondering, {}", "hi, {}", "{} please", "hello! {}", "{} thanks")
-_ADDED = """small old Italian second monthly wooden former blue electric senior cheap double foreign temporary joint
-annual digital student northern broken""".split()
+_FRAMES = (
+    "can you tell me {}",
+    "please {}",
+    "i was wondering, {}",
+    "hi, {}",
+    "{} please",
+    "hello! {}",
+    "{} thanks",
+)
+_ADDED = words_in("""small old Italian second monthly wooden former blue electric senior cheap double
+foreign temporary joint annual digital student northern broken""")
 
 
 def read(folder: Path) -> tuple[list[str], list[str]]:
@@ -61,11 +72,22 @@ def changed(random: Random, texts: Sequence[str], count: int) -> list[Pair]:
     after: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         words = parse(text).words
-        for left, right in zip(words, words[1:], strict=False):
+        for left, right in pairwise(words):
             if right.content:
                 after[left.lower].append(right.lower)
     makers: tuple[Callable[[Random, str, dict[str, list[str]]], Pair | None], ...]
-    makers = (_other_word, _other_word, _other_word, _without, _with, _negated, _reworded, _reworded, _reworded, _framed)
+    makers = (
+        _other_word,
+        _other_word,
+        _other_word,
+        _without,
+        _with,
+        _negated,
+        _reworded,
+        _reworded,
+        _reworded,
+        _framed,
+    )
     out: list[Pair] = []
     while len(out) < count:
         if pair := random.choice(makers)(random, random.choice(texts), after):
@@ -75,7 +97,9 @@ def changed(random: Random, texts: Sequence[str], count: int) -> list[Pair]:
 
 def _other_word(random: Random, text: str, after: dict[str, list[str]]) -> Pair | None:
     parsed = parse(text)
-    places = [i for i in range(1, len(parsed.words)) if parsed.words[i].content and len(parsed.words[i].text) > 2]
+    places = [
+        i for i in range(1, len(parsed.words)) if parsed.words[i].content and len(parsed.words[i].text) > 2
+    ]
     if not places:
         return None
     place = random.choice(places)
@@ -91,7 +115,11 @@ def _without(random: Random, text: str, after: dict[str, list[str]]) -> Pair | N
         return None
     old = random.choice(content)
     shorter = re.sub(rf"\s*\b{re.escape(old.text)}\b", "", text, count=1)
-    return Pair(shorter, text, False, "word dropped") if random.random() < 0.5 else Pair(text, shorter, False, "word dropped")
+    return (
+        Pair(shorter, text, False, "word dropped")
+        if random.random() < 0.5
+        else Pair(text, shorter, False, "word dropped")
+    )
 
 
 def _with(random: Random, text: str, after: dict[str, list[str]]) -> Pair | None:
@@ -100,8 +128,13 @@ def _with(random: Random, text: str, after: dict[str, list[str]]) -> Pair | None
 
 
 def _negated(random: Random, text: str, after: dict[str, list[str]]) -> Pair | None:
-    denied = re.sub(r"\b(is|are|was|do|does|did|can|could|will|should|would|have|has) (i|it|my|the|you|they|we)\b",
-                    r"\1 \2 not", text, count=1, flags=re.IGNORECASE)  # fmt: skip
+    denied = re.sub(
+        r"\b(is|are|was|do|does|did|can|could|will|should|would|have|has) (i|it|my|the|you|they|we)\b",
+        r"\1 \2 not",
+        text,
+        count=1,
+        flags=re.IGNORECASE,
+    )
     return None if denied == text else Pair(text, denied, False, "negated")
 
 

@@ -30,7 +30,9 @@ class Network(nn.Module):
         self.register_buffer("scale", torch.ones(joined))
         self.dropout = nn.Dropout(0.1)
 
-    def joined(self, a: Tensor, b: Tensor, flags: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], cosine: Tensor) -> Tensor:
+    def joined(
+        self, a: Tensor, b: Tensor, flags: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor], cosine: Tensor
+    ) -> Tensor:
         """Return what the last layers read: [batch, 2 * HIDDEN + COVERAGE].
 
         `a`: [batch, n, dim] unit states, `b`: [batch, m, dim], `flags`: [batch, n or m, FLAGS].
@@ -51,7 +53,9 @@ class Network(nn.Module):
         mean = hidden_a.sum(1) / count_a + hidden_b.sum(1) / count_b
         most = torch.maximum(hidden_a.amax(1), hidden_b.amax(1))
         covered = [self._coverage(x, off_a, off_b, mask_a, mask_b) for x in (plain, near)]
-        shape = torch.stack([cosine, (count_a + count_b)[:, 0].log(), (count_a / count_b)[:, 0].log().abs()], 1)
+        shape = torch.stack(
+            [cosine, (count_a + count_b)[:, 0].log(), (count_a / count_b)[:, 0].log().abs()], 1
+        )
         return torch.cat([mean, most, *covered, shape], 1)
 
     def forward(self, joined: Tensor) -> Tensor:
@@ -63,7 +67,9 @@ class Network(nn.Module):
         both = torch.cat([(own - other).abs(), own * other, flags], -1)
         return torch.relu(both @ self.compare + self.compare_bias)
 
-    def _coverage(self, alike: Tensor, off_a: Tensor, off_b: Tensor, mask_a: Tensor, mask_b: Tensor) -> Tensor:
+    def _coverage(
+        self, alike: Tensor, off_a: Tensor, off_b: Tensor, mask_a: Tensor, mask_b: Tensor
+    ) -> Tensor:
         rows = self._covered((alike + off_b[:, None, :]).amax(2), mask_a)
         columns = self._covered((alike + off_a[:, :, None]).amax(1), mask_b)
         return torch.cat([torch.minimum(rows, columns), torch.maximum(rows, columns)], 1)

@@ -7,55 +7,91 @@ from random import Random
 from semantic_cache.decision.train.pairs import Pair, reword, unlike
 from semantic_cache.gates.antonyms import OPPOSITES
 from semantic_cache.gates.synonyms import GROUPS, words_of
+from semantic_cache.gates.words import words_in
 
-_HOW = ("How do I {}?", "How can I {}?", "How do you {}?", "What is the best way to {}?", "how to {}",
-        "What's a good way to {}?", "Can you tell me how to {}?", "If I want to {}, what should I do?",
-        "In order to {}, what do I have to do?", "I want to {}. How do I do that?", "Please explain how to {}.",
-        "I'd like to know how one can {}.", "Could you help me {}?", "Show me how to {}")  # fmt: skip
-_MAY = ("Can I {}?", "Is it okay to {}?", "Am I allowed to {}?", "Is it possible to {}?", "May I {}?", "Is it fine if I {}?")
+_HOW = (
+    "How do I {}?",
+    "How can I {}?",
+    "How do you {}?",
+    "What is the best way to {}?",
+    "how to {}",
+    "What's a good way to {}?",
+    "Can you tell me how to {}?",
+    "If I want to {}, what should I do?",
+    "In order to {}, what do I have to do?",
+    "I want to {}. How do I do that?",
+    "Please explain how to {}.",
+    "I'd like to know how one can {}.",
+    "Could you help me {}?",
+    "Show me how to {}",
+)
+_MAY = (
+    "Can I {}?",
+    "Is it okay to {}?",
+    "Am I allowed to {}?",
+    "Is it possible to {}?",
+    "May I {}?",
+    "Is it fine if I {}?",
+)
 _WHY = ("Why should I {}?", "What is the reason to {}?", "What are the benefits if I {}?")
 _WHEN = ("When should I {}?", "What is the right time to {}?", "At what time do I {}?")
 _WHERE = ("Where can I {}?", "In which place can I {}?", "Where is it possible to {}?")
 _FRAMES = (_HOW, _MAY, _WHY, _WHEN, _WHERE)
 
-_VERBS = """buy sell repair clean paint wash install remove open close find build cook bake grow feed train wrap store
-carry move lift cut measure test replace connect print copy draw describe compare order return rent borrow lend
-register insure polish sharpen heat cool freeze dry fold sew knit weigh stack label ship collect donate recycle
-inspect adjust calibrate upgrade charge unlock hide display protect decorate design assemble sketch photograph
-translate summarize memorize restore preserve ferment smoke grill peel slice boil roast steam""".split()
-_NOUNS = """bicycle piano laptop garden sofa kettle ladder tent boat bridge statue carpet window curtain mirror lamp
-battery engine wheel saddle helmet jacket sweater necklace ring watch clock camera telescope microscope drone robot
-printer keyboard monitor router speaker guitar violin drum flute book letter poem essay contract invoice passport
-ticket map globe candle vase bottle basket barrel box crate pallet fence gate roof chimney fireplace oven stove
-fridge freezer toaster blender knife spoon plate bowl cup mug pan pot table chair desk shelf bed pillow blanket
-mattress towel soap sponge broom bucket hose shovel rake axe hammer saw drill screw nail rope chain wire cable pipe
-rabbit hamster parrot pony goat canary turtle rose tulip cactus oak pine lawn hedge orchard pond soup salad stew
-cake bread cheese salmon turkey noodle dumpling pancake waffle jam pickle mushroom pumpkin""".split()
-_PLACES = """in Rome;in winter;at home;on a boat;without tools;with one hand;for free;online;by hand;in a hurry;
-in a small flat;at night;in the rain;on weekends;for a friend;with my kids;in Canada;before a trip;after a storm;
-during a meeting;under water;on a budget;with vinegar;at altitude;in public;next to a road;for an exam""".replace(
-    "\n", ""
-).split(";")
-_ADJECTIVES = """famous dead alive rich poor tall short honest loyal brave shy angry calm lazy busy clever foolish kind
-cruel polite rude funny serious married single divorced retired unemployed pregnant blind deaf injured hungry thirsty
-tired awake asleep vegan religious secular royal foreign local guilty innocent armed wanted missing lost lonely
-popular strict generous greedy humble proud jealous patient reckless fearless nervous cheerful gloomy bald bearded
-blond muscular slim elegant wealthy powerful talented gifted bilingual illiterate drunk sober invisible immortal
-Norwegian Kenyan Peruvian Thai Greek Canadian Irish Egyptian""".split()
-_JOBS = """pilot baker judge surgeon sailor miner tailor banker farmer poet novelist dancer comedian magician chemist
-biologist astronaut detective diplomat senator mayor monk priest colonel carpenter plumber roofer gardener
-translator referee jockey boxer swimmer archer""".split()
-_RESTRICT = """small large old wooden plastic electric rusty broken cheap antique red green heavy portable foreign
-waterproof used digital manual silver leather double stolen rented famous young retired former senior Italian Polish
-certified wild frozen spicy vegan organic gluten-free second-hand""".split()
+_VERBS = words_in("""buy sell repair clean paint wash install remove open close find build cook bake grow
+feed train wrap store carry move lift cut measure test replace connect print copy draw describe compare
+order return rent borrow lend register insure polish sharpen heat cool freeze dry fold sew knit weigh stack
+label ship collect donate recycle inspect adjust calibrate upgrade charge unlock hide display protect
+decorate design assemble sketch photograph translate summarize memorize restore preserve ferment smoke grill
+peel slice boil roast steam""")
+_NOUNS = words_in("""bicycle piano laptop garden sofa kettle ladder tent boat bridge statue carpet window
+curtain mirror lamp battery engine wheel saddle helmet jacket sweater necklace ring watch clock camera
+telescope microscope drone robot printer keyboard monitor router speaker guitar violin drum flute book
+letter poem essay contract invoice passport ticket map globe candle vase bottle basket barrel box crate
+pallet fence gate roof chimney fireplace oven stove fridge freezer toaster blender knife spoon plate bowl
+cup mug pan pot table chair desk shelf bed pillow blanket mattress towel soap sponge broom bucket hose
+shovel rake axe hammer saw drill screw nail rope chain wire cable pipe rabbit hamster parrot pony goat
+canary turtle rose tulip cactus oak pine lawn hedge orchard pond soup salad stew cake bread cheese salmon
+turkey noodle dumpling pancake waffle jam pickle mushroom pumpkin""")
+_PLACES = """in Rome;in winter;at home;on a boat;without tools;with one hand;for free;online;by hand;in a
+hurry; in a small flat;at night;in the rain;on weekends;for a friend;with my kids;in Canada;before a
+trip;after a storm; during a meeting;under water;on a budget;with vinegar;at altitude;in public;next to a
+road;for an exam""".replace("\n", "").split(";")
+_ADJECTIVES = words_in("""famous dead alive rich poor tall short honest loyal brave shy angry calm lazy busy
+clever foolish kind cruel polite rude funny serious married single divorced retired unemployed pregnant
+blind deaf injured hungry thirsty tired awake asleep vegan religious secular royal foreign local guilty
+innocent armed wanted missing lost lonely popular strict generous greedy humble proud jealous patient
+reckless fearless nervous cheerful gloomy bald bearded blond muscular slim elegant wealthy powerful talented
+gifted bilingual illiterate drunk sober invisible immortal Norwegian Kenyan Peruvian Thai Greek Canadian
+Irish Egyptian""")
+_JOBS = words_in("""pilot baker judge surgeon sailor miner tailor banker farmer poet novelist dancer
+comedian magician chemist biologist astronaut detective diplomat senator mayor monk priest colonel carpenter
+plumber roofer gardener translator referee jockey boxer swimmer archer""")
+_RESTRICT = words_in("""small large old wooden plastic electric rusty broken cheap antique red green heavy
+portable foreign waterproof used digital manual silver leather double stolen rented famous young retired
+former senior Italian Polish certified wild frozen spicy vegan organic gluten-free second-hand""")
 _EMPTY = ("really", "actually", "just", "basically", "simply", "even")
-_RELATIONS = """teaching chasing hiring suing blaming praising helping ignoring calling visiting paying training
-following protecting accusing insulting inviting hugging tickling scolding leading saving warning""".split()
-_MUTUAL = ("married to", "related to", "friends with", "dating", "in love with each other like", "a neighbor of",
-           "the same age as", "next to", "far from", "a cousin of", "similar to", "competing with")  # fmt: skip
-_PEOPLE = """Alma Boris Carla Dmitri Edda Farid Greta Hugo Imani Jonas Kiran Leila Marco Nadia Otto Priya Quentin Rosa
-Stefan Tamara Ulla Viktor Wanda Ximena Yusuf Zelda Anton Bella Cyrus Dora""".split()
-_COMPARED = """heavier larger older faster cheaper warmer stronger smarter safer louder thicker brighter softer""".split()
+_RELATIONS = words_in("""teaching chasing hiring suing blaming praising helping ignoring calling visiting
+paying training following protecting accusing insulting inviting hugging tickling scolding leading saving
+warning""")
+_MUTUAL = (
+    "married to",
+    "related to",
+    "friends with",
+    "dating",
+    "in love with each other like",
+    "a neighbor of",
+    "the same age as",
+    "next to",
+    "far from",
+    "a cousin of",
+    "similar to",
+    "competing with",
+)
+_PEOPLE = words_in("""Alma Boris Carla Dmitri Edda Farid Greta Hugo Imani Jonas Kiran Leila Marco Nadia Otto
+Priya Quentin Rosa Stefan Tamara Ulla Viktor Wanda Ximena Yusuf Zelda Anton Bella Cyrus Dora""")
+_COMPARED = words_in("""heavier larger older faster cheaper warmer stronger smarter safer louder thicker
+brighter softer""")
 
 
 def questions(random: Random, count: int) -> list[Pair]:
@@ -76,7 +112,9 @@ def _phrase(random: Random) -> Pair:
     owner = random.choice(("a", "my", "the", "an old", "a new", "some kind of"))
     rest = f" {random.choice(_PLACES)}" if random.random() < 0.5 else ""
     other_frame = random.choice(frames)
-    kind = random.choice(("same", "same", "same", "noun", "verb", "place", "added", "opposite", "not", "frame", "two"))
+    kind = random.choice(
+        ("same", "same", "same", "noun", "verb", "place", "added", "opposite", "not", "frame", "two")
+    )
     verb_b, noun_b, owner_b, rest_b = verb, noun, owner, rest
     if kind == "noun":
         noun_b = unlike(random, noun, _NOUNS)
@@ -89,7 +127,9 @@ def _phrase(random: Random) -> Pair:
     elif kind == "opposite" and OPPOSITES.get(verb):
         verb_b = random.choice(sorted(OPPOSITES[verb]))
     elif kind == "not":
-        verb_b = random.choice((f"not {verb}", f"stop someone who wants to {verb}", f"avoid having to {verb}"))
+        verb_b = random.choice(
+            (f"not {verb}", f"stop someone who wants to {verb}", f"avoid having to {verb}")
+        )
     elif kind == "frame":
         other_frame = random.choice(random.choice([other for other in _FRAMES if other is not frames]))
     elif kind == "two":
@@ -114,8 +154,14 @@ def _person(random: Random) -> Pair:
         what, choices, form = random.choice(_ADJECTIVES), _ADJECTIVES, "{}"
     else:
         what, choices, form = random.choice(_JOBS), _JOBS, "a {}"
-    form = random.choice(("Is {who} " + form + "?", "Do you think {who} is " + form + "?",
-                          "I wonder if {who} is " + form, "Why is {who} " + form + "?"))  # fmt: skip
+    form = random.choice(
+        (
+            "Is {who} " + form + "?",
+            "Do you think {who} is " + form + "?",
+            "I wonder if {who} is " + form,
+            "Why is {who} " + form + "?",
+        )
+    )
     kind = random.choice(("same", "same", "other", "other", "who", "added", "was", "not"))
     a = form.format(what, who=who)
     if kind == "other":
@@ -125,7 +171,9 @@ def _person(random: Random) -> Pair:
     elif kind == "added":
         b = form.format(f"{random.choice(_RESTRICT)} {what}", who=who)
     elif kind == "was":
-        b = random.choice(("Did {who} use to be {w}?", "Is {who} becoming {w}?", "Was {who} once {w}?")).format(w=what, who=who)
+        b = random.choice(
+            ("Did {who} use to be {w}?", "Is {who} becoming {w}?", "Was {who} once {w}?")
+        ).format(w=what, who=who)
     elif kind == "not":
         b = form.replace(" is ", " is not ").replace("Is {who}", "Isn't {who}").format(what, who=who)
     else:
@@ -166,15 +214,23 @@ def _comparison(random: Random) -> Pair:
 def _becoming(random: Random) -> Pair:
     word = random.choice([w for w in _ADJECTIVES if w[0].islower()])
     opposites = sorted(OPPOSITES.get(word, ()))
-    frame = random.choice(("How can I become {}?", "What makes people {}?", "How do I get to be {}?", "I want to be {}. How?"))
-    up, down = random.choice((("more {}", "less {}"), ("{}", "not {}"), ("a {} person", "a person who is not {}")))
+    frame = random.choice(
+        ("How can I become {}?", "What makes people {}?", "How do I get to be {}?", "I want to be {}. How?")
+    )
+    up, down = random.choice(
+        (("more {}", "less {}"), ("{}", "not {}"), ("a {} person", "a person who is not {}"))
+    )
     kind = random.choice(("same", "same", "turned", "opposite", "other"))
     a = frame.format(up.format(word))
     if kind == "same" and opposites:
         b = frame.format(down.format(random.choice(opposites)))
         return _shuffle(random, a, b, True, "becoming twice turned")
     if kind == "opposite" and opposites:
-        return _shuffle(random, a, frame.format(up.format(random.choice(opposites))), False, "becoming opposite")
+        return _shuffle(
+            random, a, frame.format(up.format(random.choice(opposites))), False, "becoming opposite"
+        )
     if kind == "other":
-        return _shuffle(random, a, frame.format(up.format(unlike(random, word, _ADJECTIVES))), False, "becoming other")
+        return _shuffle(
+            random, a, frame.format(up.format(unlike(random, word, _ADJECTIVES))), False, "becoming other"
+        )
     return _shuffle(random, a, frame.format(down.format(word)), False, "becoming turned")
