@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
+from gateway.endpoints.feedback import FeedbackOn
 from gateway.endpoints.health import Health
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.metrics import MetricsPage
@@ -99,6 +100,8 @@ def build_gateway(
         Step(route),
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
+    client = None if cached.tier is None else cached.tier.client
+    feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     if cached.tier is not None:
         cached.tier.bind(answers.run)
@@ -125,6 +128,7 @@ def build_gateway(
         ("GET", "/health/ready"): health.ready,
         ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
         ("GET", "/forebay/requests/{id}"): requests.one,
+        ("POST", "/forebay/requests/{id}/feedback"): feedback.take,
     }
     for endpoint in Endpoint:
         pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings

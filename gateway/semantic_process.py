@@ -104,7 +104,9 @@ class SupervisedSemantic:
         self._metrics = metrics
         self._launch = launch
         self._pauses = pauses
-        self._process: SemanticProcess | None = None
+        self.running: SemanticProcess | None = None
+        self.given_up = False
+        """Whether it cannot work at all, and is not tried again."""
         self._supervisor: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -117,8 +119,8 @@ class SupervisedSemantic:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
-        if self._process is not None:
-            await self._process.stop()
+        if self.running is not None:
+            await self.running.stop()
         await asyncio.to_thread(shutil.rmtree, self.socket.parent, True)
 
     async def _supervise(self) -> None:
@@ -127,9 +129,10 @@ class SupervisedSemantic:
             try:
                 # The process takes its directory along when it goes.
                 self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-                self._process = await self._launch(self.options, self.socket)
+                self.running = await self._launch(self.options, self.socket)
             except SemanticStopped as error:
                 if error.status == EXIT_UNUSABLE:
+                    self.given_up = True
                     _log.error("semantic_off", reason=str(error), effect="requests go on without that tier")
                     return
                 reason = str(error)
@@ -138,8 +141,8 @@ class SupervisedSemantic:
             else:
                 _log.info("semantic_ready")
                 since = time.monotonic()
-                status = await self._process.wait()
-                self._process = None
+                status = await self.running.wait()
+                self.running = None
                 reason = f"it ended with status {status}"
                 if time.monotonic() - since >= self._pauses.stable:
                     pause = self._pauses.first

@@ -1,4 +1,4 @@
-"""`python -m semantic_cache.semantic.service SOCKET`: one semantic process, for the parent that started it."""
+"""`python -m semantic_cache.semantic.service SOCKET`: one semantic process, for a parent that started it."""
 
 from __future__ import annotations
 

@@ -11,22 +11,26 @@ from semantic_cache.embed.base import Embedder, Encoding
 from semantic_cache.embed.batcher import Batcher
 from semantic_cache.embed.open import EmbedderSource, LocalModel, UpstreamModel, open_embedder
 from semantic_cache.semantic.launcher import SemanticOptions
-from semantic_cache.semantic.service.process import Parts
+from semantic_cache.semantic.service.process import BadParts, Parts
 
 
 def build(options: SemanticOptions) -> Parts:
-    """Return the parts. Raises BadEmbedder."""
+    """Return the parts. Raises BadEmbedder, BadParts."""
     return parts_of(open_embedder(_source(options)))
 
 
 def parts_of(embedder: Embedder) -> Parts:
-    """Return an embedder with the decider that ships."""
+    """Return an embedder with the decider that ships. Raises BadParts."""
     batcher = Batcher(embedder)
 
     async def encode(texts: Sequence[str]) -> list[Encoding]:
         return list(await asyncio.gather(*map(batcher.encode, texts)))
 
-    return Parts(embedder.id, embedder.dim, encode, CalibratedDecider(), batcher.close)
+    try:
+        decider = CalibratedDecider()
+    except (OSError, KeyError, ValueError) as error:
+        raise BadParts(f"The decision's weights cannot be read: {error}.") from error
+    return Parts(embedder.id, embedder.dim, encode, decider, batcher.close)
 
 
 def _source(options: SemanticOptions) -> EmbedderSource:

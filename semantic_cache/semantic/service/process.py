@@ -16,7 +16,7 @@ import structlog
 
 from semantic_cache.decision.base import Decider
 from semantic_cache.embed.errors import BadEmbedder
-from semantic_cache.errors import BadStoreUrl
+from semantic_cache.errors import BadStoreUrl, CacheError
 from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.server import Server
@@ -27,6 +27,10 @@ from semantic_cache.store.open import open_store
 
 _MIB = 1024 * 1024
 _log = structlog.get_logger("semantic_cache.service")
+
+
+class BadParts(CacheError):
+    """Something that belongs to the program itself is missing or broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Parts:
 
 
 Build = Callable[[SemanticOptions], Parts]
-"""Makes the parts; raises BadEmbedder. Called in a thread, since weights take their time."""
+"""Makes the parts; raises BadEmbedder or BadParts. Called in a thread, since weights take their time."""
 
 
 def run(socket: Path, options: SemanticOptions, build: Build) -> int:
@@ -50,7 +54,7 @@ def run(socket: Path, options: SemanticOptions, build: Build) -> int:
     leave_with_parent(socket)
     try:
         return asyncio.run(_serve(socket, options, build))
-    except (BadEmbedder, BadStoreUrl) as error:
+    except (BadEmbedder, BadParts, BadStoreUrl) as error:
         _log.error("semantic_process_refused", reason=str(error))
         return EXIT_UNUSABLE
     finally:

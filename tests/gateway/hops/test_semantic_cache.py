@@ -438,3 +438,58 @@ async def test_clients_that_leave_while_the_process_thinks_do_no_harm(tier: Tier
     await asyncio.gather(*asked[:4], return_exceptions=True)
     os.kill(process, signal.SIGCONT)
     assert await asked[4] == "hit-semantic"
+
+
+async def feed_back(tier: Tier, request_id: str, body: Any, **headers: str) -> tuple[int, Any]:
+    path = f"/forebay/requests/{request_id}/feedback"
+    async with tier.gateway.post(path, json.dumps(body).encode(), **headers) as response:
+        return response.status, await response.json()
+
+
+async def test_a_hit_that_somebody_finds_wrong_is_never_given_again(tier: Tier) -> None:
+    await tier.ask(STORED)
+    await tier.semantic.until(1)
+    headers, _ = await tier.ask(REORDERED, cache_control="no-store")
+    record = await tier.gateway.settled(headers["x-forebay-request-id"])
+    assert record["stored"]["entry"] != record["stored"]["question"]
+    status, said = await feed_back(tier, headers["x-forebay-request-id"], {"good": False})
+    assert (status, said["effect"]) == (200, "blocked")
+    assert await tier.verdict(REORDERED, cache_control="no-store") == "miss"
+    # It is a label as well, and the question's own answer is as good as ever.
+    assert await tier.verdict(NEAR, cache_control="no-store") == "miss"
+    assert await tier.verdict(STORED) == "hit-exact"
+
+
+async def test_praise_is_a_label_and_counts_once(tier: Tier) -> None:
+    await tier.ask(STORED)
+    await tier.semantic.until(1)
+    request_id = (await tier.ask(REORDERED, cache_control="no-store"))[0]["x-forebay-request-id"]
+    assert (await feed_back(tier, request_id, {"good": True}))[1]["effect"] == "learnt"
+    assert (await feed_back(tier, request_id, {"good": True}))[1]["effect"] == "none"
+    assert await tier.metric("forebay_semantic_labels_total", source="feedback", label="same") == 2
+
+
+async def test_a_bad_answer_to_its_own_question_is_fetched_anew(tier: Tier) -> None:
+    request_id = (await tier.ask(STORED))[0]["x-forebay-request-id"]
+    await tier.semantic.until(1)
+    assert (await feed_back(tier, request_id, {"good": True}))[1]["effect"] == "none"
+    assert (await feed_back(tier, request_id, {"good": False}))[1]["effect"] == "forgotten"
+    await tier.semantic.until(0)
+    assert await tier.verdict(STORED) == "miss"
+
+
+async def test_feedback_on_what_is_not_there_or_says_nothing_is_refused(tier: Tier) -> None:
+    assert (await feed_back(tier, "req_unknown", {"good": False}))[0] == 404
+    request_id = (await tier.ask(STORED))[0]["x-forebay-request-id"]
+    for nonsense in ({}, {"good": "no"}, {"good": True, "more": 1}, []):
+        assert (await feed_back(tier, request_id, nonsense))[0] == 400
+
+
+async def test_a_wrong_hit_goes_even_if_the_process_cannot_learn(tier: Tier) -> None:
+    await tier.ask(STORED)
+    await tier.semantic.until(1)
+    request_id = (await tier.ask(REORDERED))[0]["x-forebay-request-id"]
+    tier.semantic.process.process.kill()
+    await tier.semantic.process.wait()
+    assert (await feed_back(tier, request_id, {"good": False}))[1]["effect"] == "forgotten"
+    assert await tier.verdict(STORED) == "miss"
