@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import InvalidRequest
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Route
 from semantic_cache.directives import CACHE_CONTROL, CACHE_TAGS, CACHE_TTL, Directives, read_directives
 from semantic_cache.errors import BadDirective
 from semantic_cache.question import Question
@@ -19,12 +19,17 @@ def cache_directives(ex: Exchange, member: object) -> Directives:
         raise InvalidRequest(str(error), param=error.param) from None
 
 
+def route_name(route: Route) -> str:
+    """Return what a model name resolves to, as scopes have it."""
+    return f"{route.target.upstream}\0{route.upstream_model}"
+
+
 def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:
     """Return the partition of the cache that the request belongs to."""
     assert ex.route is not None
     return Scope.of(
         question,
         tenant=ex.tenant,
-        route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
+        route=route_name(ex.route),
         namespace=directives.namespace,
     )
