@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import redis
 
 from semantic_cache.epochs import Epochs
 from semantic_cache.record import Learnt, Record, Stored, encode
@@ -149,16 +150,19 @@ async def test_a_purge_is_heard_of_and_means_what_was_there(
 ) -> None:
     old = await put(store, clock, "old")
     other = await put(store, clock, "other", "globex")
+    await mirror.until(lambda: len(mirror.held) == 2)
     await open_one().purge("acme", lambda epochs: epochs.purged())
     assert await store.get(old) is None and await store.get(other) is not None
     await mirror.until(lambda: mirror.epochs.get("acme") == Epochs(1, 1))
     assert (await store.epochs("acme")).now == 1
+    spare = key("spare")
+    await store.put(spare, entry(clock(), epoch=1, tenant="acme"))
     new = key("new")
     await store.put(new, entry(clock(), epoch=1, tags=("t",)), record("new", epoch=1))
     assert await store.get(new) is not None
     await store.purge(None, lambda epochs: epochs.purged(tag="t"))
     assert await store.get(new) is None and await store.get(other) is not None
-    assert [kept.key async for kept in store.scan()] == [other]
+    assert {kept.key async for kept in store.scan()} == {other, spare}
     late = Mirror(store.feed())
     await late.catch_up()
     assert late.epochs["acme"].now == 2
@@ -166,16 +170,20 @@ async def test_a_purge_is_heard_of_and_means_what_was_there(
 
 
 async def test_a_follower_too_far_behind_begins_anew(
-    store: Store, clock: Clock, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    store: Store, store_url: str, clock: Clock, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("sqlite_jobs", "redis_scripts"):
-        monkeypatch.setattr(f"semantic_cache.store.{module}.KEPT_CHANGES", 5, raising=False)
+    monkeypatch.setattr("semantic_cache.store.sqlite_jobs.KEPT_CHANGES", 5)
     await put(store, clock, "first")
     await mirror.until(lambda: len(mirror.held) == 1)
     assert mirror.begun == 1
     for number in range(40):
         await put(store, clock, f"q{number}")
     await store.delete(key("first"))
+    if store_url.startswith("redis"):
+        # The server keeps its streams longer than a test lasts.
+        with redis.Redis.from_url(store_url) as client:
+            for stream in client.keys("*:changes"):
+                client.xtrim(stream, maxlen=5, approximate=False)
     await mirror.until(lambda: len(mirror.held) == 40)
     assert mirror.begun == 2
 
@@ -184,7 +192,7 @@ async def test_many_records_come_in_batches(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("sqlite_feed", "redis_feed"):
-        monkeypatch.setattr(f"semantic_cache.store.{module}.BATCH", 7, raising=False)
+        monkeypatch.setattr(f"semantic_cache.store.{module}.BATCH", 7)
     assert feeds.BATCH > 7
     await asyncio.gather(*(put(store, clock, f"q{number}", f"t{number % 3}") for number in range(50)))
     mirror = Mirror(store.feed())

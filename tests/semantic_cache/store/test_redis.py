@@ -100,12 +100,14 @@ async def test_a_corrupt_entry_is_a_miss_and_deleted(
     assert raw.exists(name_of(key("a"))) == 0
 
 
-async def test_a_value_of_another_kind_is_unavailable_and_no_crash(
-    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis
+async def test_a_value_of_another_kind_is_a_miss_and_is_replaced(
+    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis, clock: Clock
 ) -> None:
     raw.lpush(name_of(key("a")), "x")
-    with pytest.raises(StoreUnavailable):
-        await open_at(redis_url).get(key("a"))
+    store = open_at(redis_url)
+    assert await store.get(key("a")) is None
+    await store.put(key("a"), entry(clock()))
+    assert await store.get(key("a")) is not None
 
 
 async def test_names_show_neither_tenant_nor_content(
