@@ -23,7 +23,7 @@ _ASKED = {
     "where": re.compile(r" (where|which (?:place|country|city)|what (?:place|location|country|city)) "),
     "who": re.compile(
         # Not the relative pronoun of "a person who sings".
-        r"^ (?:who|whom|whose) | (?:know|tell|me|wonder|explain|out|and|or) (?:who|whom|whose) | which person "
+        r"^ (?:who|whom|whose) | (?:know|tell|me|wonder|out|and|or) (?:who|whom|whose) | which person "
     ),
     "why": re.compile(r" (why|how come|reason|reasons|cause|causes|caused|what makes|what made) "),
     "count": re.compile(
