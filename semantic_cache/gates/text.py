@@ -67,9 +67,9 @@ class Word:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Text:
-    """A parsed text."""
+    """A parsed text; equal to nothing but itself, so that caches need not look through its words."""
 
     raw: str
     words: tuple[Word, ...]

@@ -43,6 +43,7 @@ DIFFERENT = [
     ("Was Alma hired by Boris?", "Did Alma hire Boris?", "roles"),
     ("Can I feed my goat bread?", "Can I feed my crow bread?", "premises"),
     ("How do I sell a house?", "How do I sell a rented house?", "premises"),
+    ("Is Alma Berg famous?", "Is Alma Berg hungry?", "premises"),
     ("Where is the depot?", "When is the depot open?", "premises"),
     ("Should I paint the fence?", "How do I paint the fence?", "premises"),
 ]
@@ -63,12 +64,12 @@ def test_a_change_of_meaning_is_refused_either_way_round(a: str, b: str, gate: s
 
 def test_a_passage_may_tell_its_clauses_in_another_order_but_lose_no_number() -> None:
     a = (
-        "Farid picks 40 melons in the morning and carries them to the market in crates of 8. After lunch he sells "
-        "half of the crates. How many crates are left in the evening?"
+        "Farid picks 40 melons in the morning and carries them to the market in crates of 8. After lunch he "
+        "sells half of the crates. How many crates are left in the evening?"
     )
     b = (
-        "In the morning, Farid gathers 40 melons, which he takes to the market in crates that hold 8. Half of the "
-        "crates are sold after lunch. What number of crates is left in the evening?"
+        "In the morning, Farid gathers 40 melons, which he takes to the market in crates that hold 8. Half "
+        "of the crates are sold after lunch. What number of crates is left in the evening?"
     )
     assert check(a, b)[-1].passed, check(a, b)[-1]
     assert not check(a, b.replace("gathers 40 melons", "gathers melons"))[-1].passed
