@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         for name, value in network.state_dict().items()
     }
     path = options.out / "verifier.npz"
-    np.savez_compressed(path, id=np.array(f"{EMBEDDER_ID}/{options.seed}"), **weights)  # type: ignore[arg-type]
+    np.savez_compressed(path, id=np.array(f"{EMBEDDER_ID}/{options.seed}"), **weights)
     _say(f"{path}: {path.stat().st_size} bytes")
     calibration = calibrate.fit(Verifier.load(path), apart, texts, encoded, _say)
     written = json.dumps(msgspec.to_builtins(calibration), indent=1)

@@ -98,8 +98,8 @@ def ladder(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[li
     rungs: list[float] = []
     bounds: list[float] = []
     least = 1.0
-    # From the top down a bound falls while pairs agree and rises with mistakes; higher scores are no worse, so the
-    # bound of a score is the least of those at or below it.
+    # From the top down a bound falls while pairs agree and rises with mistakes; higher scores are no worse,
+    # so the bound of a score is the least of those at or below it.
     counts = np.unique(np.linspace(20, len(order), RUNGS).astype(int))
     for count in counts[::-1]:
         bound = upper_bound(int(wrong[count - 1]), int(count))
