@@ -30,7 +30,7 @@ class Verifier:
 
     def __init__(self, weights: dict[str, NDArray[np.float32]], id_: str) -> None:
         self.id = id_
-        self._w = weights
+        self.weights = weights
 
     @classmethod
     def load(cls, path: Path | None = None) -> Verifier:
@@ -43,14 +43,14 @@ class Verifier:
     def score(self, a: Text, b: Text, encoding_a: Encoding, encoding_b: Encoding) -> float | None:
         """Return the log-odds that the two ask the same; None if it abstains."""
         pair = sides(a, b, encoding_a, encoding_b)
-        if pair is None or pair[0].states.shape[1] != self._w["find"].shape[0]:
+        if pair is None or pair[0].states.shape[1] != self.weights["find"].shape[0]:
             return None
         cosine = float(encoding_a.vector @ encoding_b.vector)
         value = self._run(*pair, cosine)
         return value if np.isfinite(value) else None
 
     def _run(self, a: Side, b: Side, cosine: float) -> float:
-        w = self._w
+        w = self.weights
         find_a, find_b = _unit(a.states @ w["find"]), _unit(b.states @ w["find"])
         like_a, like_b = a.states @ w["like"], b.states @ w["like"]
         near = find_a @ find_b.T
@@ -74,7 +74,8 @@ class Verifier:
 
     def _compare(self, own: Array, other: Array, flags: Array) -> Array:
         both = np.concatenate([np.abs(own - other), own * other, flags], axis=1)
-        return np.maximum(both @ self._w["compare"] + self._w["compare_bias"], np.float32(0))
+        out: Array = np.maximum(both @ self.weights["compare"] + self.weights["compare_bias"], np.float32(0))
+        return out
 
 
 def coverage(alike: Array) -> Array:
@@ -97,9 +98,11 @@ def _covered(best: Array) -> Array:
 
 
 def _unit(x: Array) -> Array:
-    return x / (np.linalg.norm(x, axis=1, keepdims=True) + np.float32(1e-6))
+    out: Array = x / (np.linalg.norm(x, axis=1, keepdims=True) + np.float32(1e-6))
+    return out
 
 
 def _softmax(x: Array) -> Array:
     e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
+    out: Array = e / e.sum(1, keepdims=True)
+    return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semantic_cache.gates.antonyms import opposite
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.synonyms import synonymous
@@ -41,7 +43,8 @@ def negation(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-def opposites(a: Text, b: Text) -> list[tuple[str, str]]:
+@lru_cache(maxsize=1024)
+def opposites(a: Text, b: Text) -> tuple[tuple[str, str], ...]:
     """Return pairs of a word that only `a` has and a word that only `b` has which are opposites."""
     only_a = [word for word in a.words if word.stem not in b.stems]
     only_b = [word for word in b.words if word.stem not in a.stems]
@@ -57,7 +60,7 @@ def opposites(a: Text, b: Text) -> list[tuple[str, str]]:
                 out.append((word.lower, there.lower))
                 taken.add(place)
                 break
-    return out
+    return tuple(out)
 
 
 def opposed(one: Word, other: Word) -> bool:

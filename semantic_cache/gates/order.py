@@ -25,7 +25,6 @@ _MARKERS: dict[str, tuple[str, ...]] = {
         "has been",
         "had been",
         "in the past",
-        "did",
     ),
     "change": (
         "becoming",

@@ -7,6 +7,7 @@ import re
 from semantic_cache.gates.alignment import align
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.categories import exclusive
+from semantic_cache.gates.entities import names
 from semantic_cache.gates.negation import opposites
 from semantic_cache.gates.text import Text, Word, passages
 from semantic_cache.gates.words import words_in
@@ -23,7 +24,7 @@ _ASKED = {
     "where": re.compile(r" (where|which (?:place|country|city)|what (?:place|location|country|city)) "),
     "who": re.compile(
         # Not the relative pronoun of "a person who sings".
-        r"^ (?:who|whom|whose) | (?:know|tell|me|wonder|explain|out|and|or) (?:who|whom|whose) | which person "
+        r"^ (?:who|whom|whose) | (?:know|tell|me|wonder|out|and|or) (?:who|whom|whose) | which person "
     ),
     "why": re.compile(r" (why|how come|reason|reasons|cause|causes|caused|what makes|what made) "),
     "count": re.compile(
@@ -80,7 +81,8 @@ def _question(a: Text, b: Text, only_a: tuple[Word, ...], only_b: tuple[Word, ..
     """Words on one side only are a premise; as many on either side may be another way to say it."""
     if abs(len(only_a) - len(only_b)) > 0 and (not only_a or not only_b):
         return GateVerdict(NAME, False, f"only one side has {(only_a or only_b)[0].lower}")
-    most = max(len(a.content), len(b.content), 1)
+    # Names say whom it is about; of what is asked of them, most must be in the same words.
+    most = max(*(sum(word.stem not in names(text) for word in text.content) for text in (a, b)), 1)
     if max(len(only_a), len(only_b)) > SUBSTITUTED * most:
         return GateVerdict(NAME, False, "too much is in other words")
     return GateVerdict(NAME, True)

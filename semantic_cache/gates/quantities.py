@@ -92,7 +92,6 @@ _ORDINALS = {
         start=1,
     )
 }
-_GLYPHS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5", "⅛": "1/8", "⁄": "/"}
 _SUFFIX = {"k": 1000, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 _MONEY = {"$": "dollar", "€": "euro", "£": "pound-sterling", "¥": "yen"}
 _TOKEN = re.compile(
@@ -106,6 +105,7 @@ _TOKEN = re.compile(
 _AFTER = re.compile(
     r"[\s-]*(?:of\s+|the\s+|a\s+|an\s+|more\s+|as\s+|many\s+|much\s+)*([a-z%$€£]+)", re.IGNORECASE
 )
+_AM = re.compile(r"\s?a\.?m\b", re.IGNORECASE)
 _RATIO = re.compile(r"\b(?:ratio|proportion|odds|proportioned)\b", re.IGNORECASE)
 
 
@@ -123,11 +123,7 @@ class Quantity:
 @lru_cache(maxsize=4096)
 def quantities(text: Text) -> tuple[Quantity, ...]:
     """Return a text's quantities, in order."""
-    raw = text.raw
-    for glyph, plain in _GLYPHS.items():
-        if glyph in raw:
-            raw = re.sub(rf"(?<=\d)\s?{glyph}", f" {plain}", raw).replace(glyph, plain)
-    return tuple(_Reader(raw).read())
+    return tuple(_Reader(text.raw).read())
 
 
 class _Reader:
@@ -149,8 +145,8 @@ class _Reader:
             elif token["time"]:
                 hours, minutes = token["time"].split(":")[:2]
                 end = token.end()
-                minute = int(hours) % 12 * 60 + int(minutes)
-                minute += 720 if self._pm(end) else 0
+                hour = int(hours) % 12 if self._am(end) or self._pm(end) else int(hours)
+                minute = (hour + 12 * self._pm(end)) * 60 + int(minutes)
                 self._add(Fraction(minute), "time", token.start(), end)
                 place += 1
             elif token["number"]:
@@ -161,6 +157,9 @@ class _Reader:
 
     def _pm(self, end: int) -> bool:
         return self.raw[end : end + 6].lower().replace(".", "").replace(" ", "").startswith("pm")
+
+    def _am(self, end: int) -> bool:
+        return bool(_AM.match(self.raw, end))
 
     def _digits(self, place: int) -> int:
         token = self.tokens[place]
@@ -191,7 +190,7 @@ class _Reader:
             value, end, place = value * scale, self.tokens[place].end(), place + 1
         if kind == "number" and self._pm(end) and value <= 12:
             self._add(value % 12 * 60 + 720, "time", token.start(), end)
-        elif kind == "number" and re.match(r"\s?a\.?m\b", self.raw[end:], re.IGNORECASE) and value <= 12:
+        elif kind == "number" and self._am(end) and value <= 12:
             self._add(value % 12 * 60, "time", token.start(), end)
         else:
             self._add(value, kind, token.start(), end, _MONEY.get(token["money"] or ""))

@@ -11,6 +11,7 @@ from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?:-[^\W\d_]+)*|\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?\b|[$€£¥%]")
 _SENTENCE_END = re.compile(r"[.!?;]+[\"')\]]*\s+|\n+")
+_FRACTIONS = re.compile(r"[¼-¾⅐-⅞]")
 _VOWELS = frozenset("aeiouy")
 _FRAME = re.compile(
     r"(?:what(?:'s| is| are| would be| will be) (?:a|an|the|some|your|my)? ?(?:good|best|easiest|right|"
@@ -66,9 +67,9 @@ class Word:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Text:
-    """A parsed text."""
+    """A parsed text; equal to nothing but itself, so that caches need not look through its words."""
 
     raw: str
     words: tuple[Word, ...]
@@ -92,7 +93,11 @@ def passages(a: Text, b: Text) -> bool:
 @lru_cache(maxsize=4096)
 def parse(raw: str) -> Text:
     """Take a text apart."""
-    text = unicodedata.normalize("NFKC", raw).replace("’", "'").replace("‘", "'").replace("`s", "'s")
+    text = raw
+    for glyph in _FRACTIONS.findall(raw):
+        # NFKC would make "21/2" of "2½".
+        text = text.replace(glyph, " " + unicodedata.normalize("NFKC", glyph).replace("⁄", "/"))
+    text = unicodedata.normalize("NFKC", text).replace("’", "'").replace("‘", "'").replace("`s", "'s")
     frames = [match.span() for match in _FRAME.finditer(text)]
     starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text))]
     words: list[Word] = []

@@ -28,9 +28,15 @@ class Examples:
         self.pairs = pairs
         self.encoded = encoded
         self.rows = [(rows[pair.a], rows[pair.b]) for pair in pairs]
+        self._read: dict[int, tuple[Side, Side, float, float] | None] = {}
 
     def read(self, index: int) -> tuple[Side, Side, float, float] | None:
         """Return both sides, their cosine and the label; None if the verifier would abstain."""
+        if index not in self._read:
+            self._read[index] = self._take_apart(index)
+        return self._read[index]
+
+    def _take_apart(self, index: int) -> tuple[Side, Side, float, float] | None:
         pair, (left, right) = self.pairs[index], self.rows[index]
         one, other = self.encoded[left], self.encoded[right]
         both = sides(parse(pair.a), parse(pair.b), one, other)  # type: ignore[arg-type]
@@ -86,11 +92,11 @@ def train(examples: Examples, held: Examples, *, epochs: int, seed: int, say: Sa
             weight = torch.where(labels > 0, 1.0, 1.5)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(network(joined), labels, weight)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         say(f"epoch {epoch + 1}: loss {total / len(batches):.4f}, held {_report(network, held)}, "
             f"{time.monotonic() - begun:.0f} s")  # fmt: skip
     network.eval()

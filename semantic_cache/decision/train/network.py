@@ -15,6 +15,9 @@ FAR = -1e4
 class Network(nn.Module):
     """Batches of padded pairs; the masks are 1 where there is a token."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, dim: int = 384) -> None:
         super().__init__()
         joined = 2 * HIDDEN + COVERAGE
