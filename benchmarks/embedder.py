@@ -2,9 +2,9 @@
 
     forebay bench embedder [--rounds N] [--json]
 
-Times are medians over rounds in which the runtimes take turns: wall, and CPU, which a busy machine moves less.
-`cosine_error` is 1 - cosine with fp32, the mean over the texts. `same_bits` says whether each text's vector is
-the same alone and in the batch of 16. Peers run in throw-away environments and in their own processes.
+Times are medians over rounds in which the runtimes take turns: wall, and CPU, which a busy machine moves
+less. `cosine_error` is 1 - cosine with fp32, the mean over the texts. `same_bits` says whether each text's
+vector is the same alone and in the batch of 16. Peers run in throw-away environments, in their own processes.
 """
 
 from __future__ import annotations

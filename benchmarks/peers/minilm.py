@@ -41,7 +41,8 @@ def torch_runtime(folder: str, int8: bool) -> Embed:
     torch.set_num_threads(1)
     model = AutoModel.from_pretrained(folder).eval()
     if int8:
-        model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        model = quantize(model, {torch.nn.Linear}, dtype=torch.qint8)
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def embed(texts: list[str]) -> Any:
