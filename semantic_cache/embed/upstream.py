@@ -56,6 +56,7 @@ class UpstreamEmbedder:
         try:
             self.dim = self._embed(["dimensions"]).shape[1]
         except EmbeddingFailed as error:
+            self.close()
             raise BadEmbedder(str(error)) from error
         place = hashlib.sha256(f"{host}:{port}{self._path}".encode()).hexdigest()[:_DIGEST_CHARS]
         self.id = f"upstream:{place}:{model}:{self.dim}"
@@ -70,6 +71,10 @@ class UpstreamEmbedder:
         tokens, spans = np.empty((0, self.dim), np.float32), np.empty((0, 2), np.int32)
         return [Encoding(vector, tokens, spans) for vector in vectors]
 
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         body = msgspec.json.encode(
             {"model": self._model, "input": list(texts), "encoding_format": "float"},
@@ -80,7 +85,8 @@ class UpstreamEmbedder:
             raise EmbeddingFailed(f"The embeddings' server answered {status}: {text}")
         try:
             items = sorted(msgspec.json.decode(answer, type=_Reply).data, key=lambda item: item.index)
-            vectors = np.array([item.embedding for item in items], np.float32)
+            with np.errstate(over="ignore"):
+                vectors = np.array([item.embedding for item in items], np.float32)
         except (msgspec.MsgspecError, ValueError) as error:
             raise EmbeddingFailed(f"The embeddings' server answered something else: {error}") from error
         if [item.index for item in items] != list(range(len(texts))) or vectors.ndim != 2:

@@ -27,6 +27,8 @@ _log = structlog.get_logger("semantic")
 
 _ENTRY_BYTES = 120
 """Of an id and its row in a dictionary."""
+_LIST_BYTES = 16
+"""Of a row in its scope's list, at most."""
 _LENGTH_ERROR = 1e-2
 _ROOM_SHARE = 64
 """A full index gives up this part of its vectors at once, so that it asks once in a while."""
@@ -199,7 +201,8 @@ class Index:
     def _have_room(self) -> None:
         if self._budget is None or not self._slab.full:
             return
-        if self._bytes() + self._slab.chunk_bytes <= self._budget:
+        entries = self._slab.chunk_rows * (_ENTRY_BYTES + _LIST_BYTES)
+        if self._bytes() + self._slab.chunk_bytes + entries <= self._budget:
             return
         if self._make_room is not None:
             for id_ in self._make_room(max(1, len(self) // _ROOM_SHARE)):

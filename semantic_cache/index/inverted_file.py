@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import faiss
 import numpy as np
@@ -32,7 +33,7 @@ _one_thread = threading.local()
 class InvertedFile:
     """Rows and the codes of their vectors, searchable by any number of threads."""
 
-    def __init__(self, index: faiss.Index, trained_on: int, proposed: int = _FEWEST_PROPOSED) -> None:
+    def __init__(self, index: Any, trained_on: int, proposed: int = _FEWEST_PROPOSED) -> None:
         self._index = index
         self.proposed = proposed
         """How many rows a search returns."""

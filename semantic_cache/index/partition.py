@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from semantic_cache.index.inverted_file import InvertedFile, sample_size
+from semantic_cache.index.inverted_file import InvertedFile, lists_for, sample_size
 from semantic_cache.index.scan import Scan
 from semantic_cache.index.slab import Floats, Slab
 
@@ -23,7 +23,7 @@ _SMALL_SHARE = 16
 _BATCH = 16_384
 _QUERIES = 32
 _NEAREST = 4
-_LIKENESS = 0.8
+_LIKENESS = 0.9
 """Of calibration queries to the vector that they are made from."""
 
 
@@ -116,7 +116,7 @@ class Partition:
     @property
     def build_nbytes(self) -> int:
         """What a new file will take beside the old one, about."""
-        return self.rows * (self._slab.width // 4 + 8)
+        return self.rows * (self._slab.width // 4 + 8) + lists_for(self.rows) * self._slab.width * 4
 
     def give_up(self) -> None:
         """Build no file until there are more rows."""

@@ -56,9 +56,14 @@ class Slab:
         return not self._free
 
     @property
+    def chunk_rows(self) -> int:
+        """How many rows a chunk has."""
+        return self._mask + 1
+
+    @property
     def chunk_bytes(self) -> int:
         """What a chunk takes."""
-        return (self._mask + 1) * (self.width * 2 + 28)
+        return self.chunk_rows * (self.width * 2 + 28)
 
     @property
     def nbytes(self) -> int:
@@ -117,7 +122,7 @@ class Slab:
         return self.chunks[row >> self.chunk_bits], row & self._mask
 
     def _grow(self) -> None:
-        rows = self._mask + 1
+        rows = self.chunk_rows
         first = len(self.chunks) * rows
         self.chunks.append(Chunk(rows, self.width))
         self.addresses = (
