@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from semantic_cache.semantic.launcher import SemanticOptions, launch
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.tenants import bearer, key_of, tenant
 from tests.gateway.support.upstream import ScriptedUpstream, begin_stream, chunk, completion, json_reply
-from tests.semantic_cache.support.semantic_process import PATIENT_S, Semantic, running_semantic
+from tests.semantic_cache.support.semantic_process import MODULE, PATIENT_S, Semantic, running_semantic
 
 CONFIG = """
 upstreams:
@@ -29,7 +30,7 @@ models:
 cache:
   store: "{store}"
   mode: {mode}
-  semantic: {{deadline_ms: 20000{more}}}
+  semantic: {{deadline_ms: {deadline_ms}{more}}}
 {tenants}
 """
 STORED = "what is the capital of France"
@@ -87,6 +88,7 @@ async def running_tier(
     *,
     mode: str = "serve",
     more: str = "",
+    deadline_ms: int = 20_000,
     tenants: Any = None,
     traced: bool = False,
 ) -> AsyncIterator[Tier]:
@@ -96,6 +98,7 @@ async def running_tier(
             store=semantic.url,
             mode=mode,
             more=more,
+            deadline_ms=deadline_ms,
             tenants=f"tenants: {json.dumps(tenants)}" if tenants else "",
         )
         async with running_gateway(
@@ -493,3 +496,48 @@ async def test_a_wrong_hit_goes_even_if_the_process_cannot_learn(tier: Tier) -> 
     await tier.semantic.process.wait()
     assert (await feed_back(tier, request_id, {"good": False}))[1]["effect"] == "forgotten"
     assert await tier.verdict(STORED) == "miss"
+
+
+async def test_no_request_fails_while_the_process_is_killed_hung_and_restarted(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        said = json.loads(received)["messages"][-1]["content"]
+        return web.json_response(text=completion(f"answer to {said}").decode())
+
+    upstream.reply = reply
+    async with running_tier(tmp_path, upstream, deadline_ms=200) as tier:
+        stop = asyncio.Event()
+        verdicts: list[str] = []
+
+        async def client(number: int) -> None:
+            turn = 0
+            while not stop.is_set():
+                turn += 1
+                words = [f"{letter}{number}x{turn // 3}" for letter in "abc"]
+                text = " ".join(words[turn % 3 :] + words[: turn % 3])
+                headers, answer = await tier.ask(text)
+                verdicts.append(headers["x-forebay-cache"])
+                # Whatever happens, nobody gets the answer to a question of other words.
+                said = answer["choices"][0]["message"]["content"]
+                assert sorted(said.split()[2:]) == sorted(text.split())
+
+        clients = [asyncio.create_task(client(number)) for number in range(4)]
+        for _ in range(2):
+            process = tier.semantic.process
+            os.kill(process.process.pid, signal.SIGSTOP)
+            await tier.until(1, "forebay_semantic_calls_total", outcome="late")
+            os.kill(process.process.pid, signal.SIGCONT)
+            process.process.kill()
+            await process.wait()
+            tier.semantic.socket.parent.mkdir(mode=0o700, exist_ok=True)
+            tier.semantic.process = await launch(
+                SemanticOptions(store=tier.semantic.url), tier.semantic.socket, module=MODULE
+            )
+            hits = verdicts.count("hit-semantic")
+            async with asyncio.timeout(PATIENT_S):
+                while verdicts.count("hit-semantic") <= hits:
+                    assert not any(task.done() for task in clients), clients
+                    await asyncio.sleep(0.01)
+        stop.set()
+        await asyncio.gather(*clients)

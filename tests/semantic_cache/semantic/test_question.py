@@ -1,4 +1,4 @@
-"""Which questions and answers the semantic tier has to do with, and that nothing falls between scope and text."""
+"""Which questions and answers the semantic tier has to do with; nothing falls between scope and text."""
 
 from __future__ import annotations
 

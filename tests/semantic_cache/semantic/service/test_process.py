@@ -29,6 +29,7 @@ from tests.semantic_cache.support.semantic_process import (
     running_semantic,
     scope_of,
 )
+from tests.support.redis_server import running_redis
 
 STORED = "what is the capital of France"
 REORDERED = "the capital of France is what"
@@ -243,6 +244,25 @@ def _alive(pid: int) -> bool:
         return False
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().split(")")[1].split()[0] != "Z"
+
+
+async def test_it_follows_redis_as_well(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as server:
+        async with running_semantic(tmp_path, server.url) as semantic:
+            await semantic.put(STORED)
+            await semantic.until(1)
+            looked = await semantic.look(NEAR)
+            assert looked.serve == key(STORED).digest
+            assert await semantic.client.ask(Learn(looked.ticket, False), Learned, PATIENT_S) == Learned(
+                False
+            )
+            assert (await semantic.look(NEAR)).serve is None
+            # What it holds survives the server; what it is told afterwards comes from another one.
+            server.kill()
+            server.start()
+            await semantic.until(0)
+            await semantic.put("who baked the bread")
+            await semantic.until(1)
 
 
 async def test_texts_come_back_in_their_order(semantic: Semantic) -> None:
