@@ -23,7 +23,7 @@ class LabelledPair:
 
     @property
     def unseen(self) -> bool:
-        """The group is of the half that nothing was tuned on (by its name's digest, so the choice is
+        """The group is of the half whose texts were left unread (by its name's digest, so the choice is
         fixed)."""
         return bool(hashlib.sha256(self.group.encode()).digest()[0] & 1)
 

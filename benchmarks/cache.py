@@ -1,10 +1,11 @@
 """The semantic cache on labelled pairs and on streams: what is hit, and how often wrongly.
 
-python -m benchmarks.cache --data DIR --embedder DIR [--budget 0.01] [--stream 3000] [--json]
+    python -m benchmarks.cache --data DIR [--embedder DIR] [--budget 0.01] [--stream 3000] [--json]
 
 Pairs: the first question is stored, the second asked, in a fresh scope with the shipped calibration; per
-file and for all files of pairs together (`mixed`), by group, and apart for the half of the groups that
-nothing was tuned on. Streams: questions with an intent arrive at an empty cache; an answer counts as right
+file and for all files of pairs together (`mixed`), by group, and apart for the half of the groups whose
+texts nobody read while this was built.
+Streams: questions with an intent arrive at an empty cache; an answer counts as right
 if the intents agree, which is rough (one intent can have many answers). Beside ours: static thresholds,
 equal text, a published per-entry method (streams; it serves nothing to entries without six labels, so to no
 fresh scope), GPTCache and RedisVL. A peer that cannot run prints its error. All get the same vectors:
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -148,7 +150,7 @@ def compare_streams(
 def bench(
     *,
     data: Path,
-    embedder: Path,
+    embedder: Path | None = None,
     budget: float = 0.01,
     stream: int = 3000,
     only: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
@@ -162,7 +164,7 @@ def bench(
     Parameters
     ----------
     data: folder of JSON Lines files: pairs with a, b, same and group, or questions with text and intent.
-    embedder: folder with MiniLM-L6's model.safetensors, config.json and tokenizer.json.
+    embedder: folder with MiniLM-L6's weights; by default where `forebay models pull minilm-l6` puts them.
     budget: error budget of our cache and of the published method.
     stream: questions in a replay; 0 leaves the replays out.
     only: names of the files to read; all by default.
@@ -173,7 +175,10 @@ def bench(
     """
     machine = report.machine()
     sets = read(data, only=only or ())
-    reference = ReferenceEmbedder(embedder, encodings, threads)
+    folder = embedder or environments.root().parent / "models" / "minilm-l6"
+    if not (folder / "model.safetensors").exists():
+        sys.exit(f"no MiniLM-L6 in {folder}: forebay models pull minilm-l6, or --embedder DIR")
+    reference = ReferenceEmbedder(folder, encodings, threads)
     decider = CalibratedDecider()
     mine, others = compare_pairs(sets.pairs, reference, decider, budget, peers=peers)
     _print_pairs(mine, others)

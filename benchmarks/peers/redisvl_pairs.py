@@ -20,9 +20,12 @@ def main() -> None:
 
     task = json.load(sys.stdin)
     vectors = np.load(task["vectors"]).astype(np.float32)
-    vectorizer = CustomTextVectorizer(
-        embed=lambda text, **_: [float(x) for x in vectors[int(text) % len(vectors)]]
-    )
+
+    def embed(text: str, **_: Any) -> list[float]:
+        # It asks for the vector of a text of its own first, to learn the dimension.
+        return [float(x) for x in vectors[int(text) if text.isdigit() else 0]]
+
+    vectorizer = CustomTextVectorizer(embed=embed)
     out: dict[str, list[int]] = {}
     for threshold in task["thresholds"]:
         cache: Any = SemanticCache(

@@ -1,6 +1,6 @@
 """Trains the verifier and fits the shipped calibration.
 
-python -m semantic_cache.decision.train --embedder DIR --data DIR [--pairs FILE] [--cache DIR] [--out DIR]
+    python -m semantic_cache.decision.train --embedder DIR --data DIR [--pairs FILE] [--cache DIR] [--out DIR]
 
 `--embedder` holds MiniLM-L6 (model.safetensors, config.json, tokenizer.json; Apache-2.0), `--data`
 banking77.jsonl (CC BY 4.0) and clinc150.jsonl (CC BY 3.0): the only texts used that are not generated here.
