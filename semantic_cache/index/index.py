@@ -148,7 +148,9 @@ class Index:
             if (read := self._slab.read(row, tag)) is not None:
                 id_, stored = read
                 found[id_] = float(stored @ wide)
-        return sorted(found.items(), key=lambda item: -item[1])[:k]
+                if len(found) == k:
+                    break
+        return sorted(found.items(), key=lambda item: -item[1])
 
     def scopes(self) -> list[bytes]:
         """Return the scopes that have entries."""
