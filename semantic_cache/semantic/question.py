@@ -89,10 +89,12 @@ _TIME_BOUND = re.compile(
     r"""
     \b(?:
         today|tonight|tomorrow|yesterday|now|nowadays|currently|current|latest|newest|recent|recently|lately
-        |upcoming|ongoing|breaking|news|headlines?|trending|live|real[- ]?time|up[- ]to[- ]date|so\ far|as\ of
+        |upcoming|ongoing|breaking|news|headlines?|trending|live\ (?:stream|scores?|updates?)
+        |real[- ]?time|up[- ]to[- ]date|so\ far|as\ of
         |(?:this|last|next|past|coming)\ (?:hour|morning|afternoon|evening|night|week|weekend|month|year
             |season|quarter|monday|tuesday|wednesday|thursday|friday|saturday|sunday)
-        |what\ (?:time|day|date|year)\ is|at\ the\ moment|these\ days|right\ away|still|yet|anymore|already
+        |what\ (?:time|day|date|year)\ is|at\ the\ moment|these\ days|anymore
+        |still\ (?:open|available|alive|valid|true|the\ case)
         |weather|forecast|temperature\ outside|traffic|prices?|cost\ of
         |how\ much\ (?:is|are|does|do|costs?)
         |exchange\ rate|interest\ rate|stocks?|shares?\ of|market\ cap|bitcoin|scores?|standings|schedule

@@ -129,6 +129,7 @@ def test_finds_what_depends_on_the_day(text: str) -> None:
         "Write a haiku about snow.",
         "What is the capital of Peru?",
         "Who wrote the first symphony in C?",
+        "Where do herons live, and have they always?",
         "Translate 'good evening' into Danish.",
         "How do I know whether a number is prime?",
     ],
