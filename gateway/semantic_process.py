@@ -11,12 +11,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from gateway.config.schema import Config, OpenAIUpstream
+from gateway.config.schema import Config, OpenAIUpstream, SemanticConfig
+from gateway.embedder_files import fetched_aside
+from gateway.models.errors import ModelStoreError
 from gateway.upstreams.engine_process import RestartPauses
 from semantic_cache.semantic.launcher import (
     EXIT_UNUSABLE,
@@ -27,12 +30,13 @@ from semantic_cache.semantic.launcher import (
 )
 from telemetry.metrics.supervisor import SupervisorMetrics
 
+Locate = Callable[[SemanticConfig], Awaitable[str | None]]
 Launch = Callable[[SemanticOptions, Path], Awaitable[SemanticProcess]]
 _PAUSES = RestartPauses(first=0.5, last=30.0, stable=30.0)
 _log = structlog.get_logger("gateway.semantic")
 
 
-def semantic_options(config: Config, path: str | None) -> SemanticOptions | None:
+def semantic_options(config: Config, path: str | None = None) -> SemanticOptions | None:
     """Return what the process of a configuration needs to know, None if it needs no process.
 
     `path` is where the embedder's model lies on this machine.
@@ -61,20 +65,27 @@ def semantic_options(config: Config, path: str | None) -> SemanticOptions | None
 class SemanticProcesses:
     """Starts and ends semantic processes; each has a number, and a socket in a directory of its own."""
 
-    def __init__(self, metrics: SupervisorMetrics, *, launch: Launch = launch) -> None:
+    def __init__(
+        self, metrics: SupervisorMetrics, *, launch: Launch = launch, locate: Locate = fetched_aside
+    ) -> None:
+        """`locate` returns where an embedder lies on this machine; it may take its time."""
+        self._locate = locate
         self._metrics = metrics
         self._launch = launch
         self._processes: dict[int, SupervisedSemantic] = {}
         self._next = 0
 
-    def of(self, options: SemanticOptions | None, before: int | None) -> int | None:
+    def of(self, config: Config, before: int | None) -> int | None:
         """Return the process that a configuration needs: that of `before`, or another if it differs."""
-        if options is None:
+        options = semantic_options(config)
+        if options is None or config.cache is None or config.cache.semantic is None:
             return None
         if before is not None and _alike(self._processes[before].options, options):
             return before
         number, self._next = self._next, self._next + 1
-        process = self._processes[number] = SupervisedSemantic(options, self._metrics, self._launch)
+        locate = partial(self._locate, config.cache.semantic)
+        process = SupervisedSemantic(options, self._metrics, self._launch, locate)
+        self._processes[number] = process
         process.start()
         return number
 
@@ -96,6 +107,7 @@ class SupervisedSemantic:
         options: SemanticOptions,
         metrics: SupervisorMetrics,
         launch: Launch,
+        locate: Callable[[], Awaitable[str | None]],
         pauses: RestartPauses = _PAUSES,
     ) -> None:
         self.options = options
@@ -103,6 +115,7 @@ class SupervisedSemantic:
         self.socket = Path(tempfile.mkdtemp(prefix="forebay-")) / "s"
         self._metrics = metrics
         self._launch = launch
+        self._locate = locate
         self._pauses = pauses
         self.running: SemanticProcess | None = None
         self.given_up = False
@@ -129,9 +142,11 @@ class SupervisedSemantic:
             try:
                 # The process takes its directory along when it goes.
                 self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-                self.running = await self._launch(self.options, self.socket)
-            except SemanticStopped as error:
-                if error.status == EXIT_UNUSABLE:
+                path = await self._locate()
+                options = msgspec.structs.replace(self.options, embedder_path=path)
+                self.running = await self._launch(options, self.socket)
+            except (SemanticStopped, ModelStoreError) as error:
+                if not isinstance(error, SemanticStopped) or error.status == EXIT_UNUSABLE:
                     self.given_up = True
                     _log.error("semantic_off", reason=str(error), effect="requests go on without that tier")
                     return

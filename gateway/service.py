@@ -16,12 +16,11 @@ from gateway.config.schema import Config, EngineUpstream
 from gateway.engines import Engines, Generation
 from gateway.errors import GatewayError
 from gateway.messages import EngineChanged, Prepare
-from gateway.models.errors import ModelStoreError
 from gateway.models.pull import pull
 from gateway.models.store import ModelStore
 from gateway.reload import ReloadRequests, needs_restart
 from gateway.screen import Screen
-from gateway.semantic_process import SemanticProcesses, semantic_options
+from gateway.semantic_process import SemanticProcesses
 from gateway.sockets import bind, url_of
 from gateway.upstreams.engine_process import EngineReport
 from gateway.worker_process import in_a_process, in_this_process
@@ -47,24 +46,6 @@ def local_models(config: Config, store: ModelStore) -> dict[str, str]:
     return {engine.model: str(pull(engine.model, store, quiet_if_present=True)) for engine in engines}
 
 
-def local_embedder(config: Config, store: ModelStore) -> str | None:
-    """Return the path of the semantic tier's embedder, downloaded if it is of the catalogue and not here.
-
-    None for one that is not a model on this machine. Whatever goes wrong costs that tier and nothing else:
-    the semantic process says what it lacks.
-    """
-    semantic = config.cache.semantic if config.cache is not None else None
-    if semantic is None or semantic.upstream is not None:
-        return None
-    try:
-        if semantic.embedder in store.catalog:
-            return str(pull(semantic.embedder, store, quiet_if_present=True))
-        return str(store.path(semantic.embedder))
-    except ModelStoreError as error:
-        _log.warning("embedder_missing", embedder=semantic.embedder, reason=str(error))
-        return None
-
-
 class _Service:
     def __init__(self, config: Config, file: Path | None, load: Load) -> None:
         self._config = config
@@ -88,7 +69,7 @@ class _Service:
         tasks: list[asyncio.Task[None]] = []
         try:
             engines = self._engines.of(self._config, paths, {})
-            first = Generation(0, self._config, engines, await self._semantic(self._config, None))
+            first = Generation(0, self._config, engines, self._semantics.of(self._config, None))
             # One worker runs in this process: supervised in the same way, it costs nothing more.
             start = in_a_process if server.workers > 1 else in_this_process
             workers = self._workers = Workers(sockets, start, first, self._prepare, self._metrics)
@@ -190,7 +171,7 @@ class _Service:
             self._fresh = set(engines.values()) - set(workers.current.engines.values())
             refusal = await self._engines.refusal(self._fresh)
             if refusal is None:
-                semantic = self._fresh_semantic = await self._semantic(config, workers.current.semantic)
+                semantic = self._fresh_semantic = self._semantics.of(config, workers.current.semantic)
                 following = Generation(workers.current.number + 1, config, engines, semantic)
                 refusal = await workers.take_over(following)
             if refusal is not None:
@@ -210,11 +191,6 @@ class _Service:
         if self._fresh_semantic is not None:
             semantics.add(self._fresh_semantic)
         await self._semantics.keep_only(semantics)
-
-    async def _semantic(self, config: Config, before: int | None) -> int | None:
-        """Return the semantic process that a configuration needs, started if need be."""
-        path = await asyncio.to_thread(local_embedder, config, ModelStore())
-        return self._semantics.of(semantic_options(config, path), before)
 
     def _prepare(self, generation: Generation) -> Prepare:
         return self._engines.prepare(generation, self._semantics.socket(generation.semantic))

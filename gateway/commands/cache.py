@@ -171,15 +171,17 @@ def explain(
     with errors_as_exit_status():
         settings = load_config(config)
         # Imported here: they need more than a command line that is only asked for help.
+        from gateway.embedder_files import fetched
         from gateway.explain import explain as ask
         from gateway.explain import replace_question, request_of
         from gateway.models.store import ModelStore
-        from gateway.service import local_embedder
 
         body = request_of(question, model, system)
         if request is not None:
             body = replace_question(_read(request), question, model)
-        looked = asyncio.run(ask(settings, body, tenant, local_embedder(settings, ModelStore())))
+        semantic = settings.cache.semantic if settings.cache is not None else None
+        path = None if semantic is None else fetched(semantic, ModelStore())
+        looked = asyncio.run(ask(settings, body, tenant, path))
     served = "a hit" if looked.serve is not None else "a miss"
     sys.stdout.write(
         f"{served}: {looked.reason} (P(same) {looked.probability:.4f}, bound {looked.bound:.4f})\n"

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gateway.config.load import load_config
+from gateway.config.schema import Config
+from gateway.models.errors import PullFailed
 from gateway.semantic_process import SemanticProcesses, SupervisedSemantic, semantic_options
 from gateway.upstreams.engine_process import RestartPauses
 from semantic_cache.semantic.launcher import SemanticOptions, SemanticStopped, launch
@@ -21,6 +22,10 @@ launch_test = partial(launch, module=MODULE)
 SOON = RestartPauses(first=0.01, last=0.05, stable=60)
 
 
+async def nowhere(*embedder: object) -> None:
+    """The tests' embedder is no model on this machine."""
+
+
 @pytest.fixture
 def options(tmp_path: Path) -> SemanticOptions:
     let_children_import()
@@ -29,9 +34,16 @@ def options(tmp_path: Path) -> SemanticOptions:
 
 @pytest.fixture
 async def processes() -> AsyncIterator[SemanticProcesses]:
-    running = SemanticProcesses(SupervisorMetrics(), launch=launch_test)
+    let_children_import()
+    running = SemanticProcesses(SupervisorMetrics(), launch=launch_test, locate=nowhere)
     yield running
     await running.keep_only(())
+
+
+def config_of(folder: Path, more: str = "", cache: str = "") -> Config:
+    file = folder / "forebay.yaml"
+    file.write_text(f"cache: {{store: 'sqlite://{folder}/cache.db', semantic: {{{cache}}}}}\n{more}\n")
+    return load_config(file, environ={})
 
 
 async def until(what: Callable[[], bool]) -> None:
@@ -41,12 +53,14 @@ async def until(what: Callable[[], bool]) -> None:
 
 
 async def test_is_kept_while_its_options_stay_and_gone_when_nobody_needs_it(
-    processes: SemanticProcesses, options: SemanticOptions
+    processes: SemanticProcesses, tmp_path: Path
 ) -> None:
-    first = processes.of(options, None)
-    assert processes.of(msgspec.structs.replace(options, log_level="debug"), first) == first
-    second = processes.of(msgspec.structs.replace(options, candidates=2), first)
-    assert second != first and processes.of(None, second) is None
+    first = processes.of(config_of(tmp_path), None)
+    same = config_of(tmp_path, "telemetry: {log_level: debug}", "error_budget: 0.05, deadline_ms: 5")
+    assert processes.of(same, first) == first
+    second = processes.of(config_of(tmp_path, cache="candidates: 2"), first)
+    none = load_config(tmp_path / "forebay.yaml", environ={"FOREBAY__CACHE": "null"})
+    assert second != first and processes.of(none, second) is None
     sockets = [Path(processes.socket(number) or "") for number in (first, second)]
     await until(lambda: all(socket.exists() for socket in sockets))
     assert all(socket.parent.stat().st_mode & 0o777 == 0o700 for socket in sockets)
@@ -59,7 +73,7 @@ async def test_is_kept_while_its_options_stay_and_gone_when_nobody_needs_it(
 
 async def test_is_started_again_on_the_same_socket(options: SemanticOptions) -> None:
     metrics = SupervisorMetrics()
-    process = SupervisedSemantic(options, metrics, launch_test, SOON)
+    process = SupervisedSemantic(options, metrics, launch_test, nowhere, SOON)
     process.start()
     await until(lambda: process.running is not None)
     first = process.running
@@ -78,7 +92,7 @@ async def test_one_that_cannot_work_is_not_tried_again(options: SemanticOptions)
         tries += 1
         raise SemanticStopped("no weights", 3)
 
-    process = SupervisedSemantic(options, SupervisorMetrics(), unusable, SOON)  # type: ignore[arg-type]
+    process = SupervisedSemantic(options, SupervisorMetrics(), unusable, nowhere, SOON)  # type: ignore[arg-type]
     process.start()
     await until(lambda: process.given_up)
     assert tries == 1
@@ -86,8 +100,20 @@ async def test_one_that_cannot_work_is_not_tried_again(options: SemanticOptions)
     assert not process.socket.parent.exists()
 
 
+async def test_an_embedder_that_cannot_be_had_costs_the_tier_and_nothing_else(
+    options: SemanticOptions,
+) -> None:
+    async def offline() -> None:
+        raise PullFailed("the package index cannot be reached")
+
+    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, offline, SOON)
+    process.start()
+    await until(lambda: process.given_up)
+    await process.close()
+
+
 async def test_closing_while_it_starts_leaves_nothing(options: SemanticOptions) -> None:
-    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, SOON)
+    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, nowhere, SOON)
     process.start()
     await asyncio.sleep(0)
     await process.close()
