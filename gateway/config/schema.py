@@ -212,7 +212,7 @@ class CacheConfig(Struct, frozen=True):
     max_mb: Count = 1_024
     mode: Literal["serve", "observe"] = "serve"
     """observe: the semantic tier serves nothing, and reports what it would have."""
-    semantic: SemanticConfig | None = None
+    semantic: SemanticConfig | None = SemanticConfig()
 
 
 class TelemetryConfig(Struct, frozen=True):

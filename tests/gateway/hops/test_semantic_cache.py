@@ -541,3 +541,32 @@ async def test_no_request_fails_while_the_process_is_killed_hung_and_restarted(
                     await asyncio.sleep(0.01)
         stop.set()
         await asyncio.gather(*clients)
+
+
+async def test_answers_are_purged_by_the_tags_that_their_requests_gave(tier: Tier) -> None:
+    await tier.ask(STORED, x_forebay_cache_tags="geo, v1")
+    await tier.ask("who baked the bread", x_forebay_cache_tags="food")
+    await tier.semantic.until(2)
+    await tier.semantic.store.purge(None, lambda epochs: epochs.purged(tag="geo"))
+    assert await tier.verdict(STORED) == "miss"
+    assert await tier.verdict("who baked the bread") == "hit-exact"
+    async with tier.gateway.post(x_forebay_cache_tags="not a tag") as response:
+        assert response.status == 400
+
+
+async def test_an_answer_under_way_while_everything_is_purged_is_dead_when_it_comes(tier: Tier) -> None:
+    purged = asyncio.Event()
+
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        await purged.wait()
+        return web.json_response(text=completion("old").decode())
+
+    tier.upstream.reply = reply
+    tier.upstream.arrived.clear()
+    asked = asyncio.create_task(tier.ask(STORED))
+    await tier.upstream.arrived.wait()
+    await tier.semantic.store.purge("default", lambda epochs: epochs.purged())
+    purged.set()
+    await asked
+    await tier.until(1, "forebay_cache_admissions_total", outcome="stored")
+    assert await tier.verdict(STORED) == "miss"
