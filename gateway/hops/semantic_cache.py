@@ -105,6 +105,7 @@ class SemanticCache:
             text=asked.text,
             error_budget=self._error_budget,
             threshold=state.threshold,
+            patience_s=self._deadline_s,
         )
         started = time.monotonic()
         looked = await self._client.ask(look, Looked, self._deadline_s)

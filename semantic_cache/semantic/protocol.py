@@ -40,6 +40,8 @@ class Look(Message, frozen=True, tag="look"):
     error_budget: float
     threshold: float | None = None
     """Similarity below which nothing is served, if the caller wants it tighter."""
+    patience_s: float | None = None
+    """How long the caller waits: what takes longer is not worth doing."""
 
 
 class Explain(Message, frozen=True, tag="explain"):

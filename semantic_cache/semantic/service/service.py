@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -107,7 +108,8 @@ class Service:
             case Stats():
                 return self._stats()
 
-    async def _look(self, look: Look, *, explain: bool = False) -> Looked:
+    async def _look(self, look: Look, *, explain: bool = False) -> Reply:
+        come_s = time.monotonic()
         (encoding,) = await self._encode([look.text])
         vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
@@ -131,9 +133,12 @@ class Service:
             for neighbour, encoded in zip(near, encodings, strict=True)
         ]
         pool = self._pool((look.tenant, look.model))
-        decision = await asyncio.get_running_loop().run_in_executor(
-            self._thread,
-            lambda: self._decider.decide(
+
+        def decide() -> Decision | None:
+            if look.patience_s is not None and time.monotonic() - come_s > look.patience_s:
+                # Whoever asked has gone on; those behind have not.
+                return None
+            return self._decider.decide(
                 look.text,
                 encoding,
                 candidates,
@@ -141,8 +146,11 @@ class Service:
                 seed=look.key,
                 threshold=look.threshold,
                 pool=pool,
-            ),
-        )
+            )
+
+        decision = await asyncio.get_running_loop().run_in_executor(self._thread, decide)
+        if decision is None:
+            return Failed("late")
         return self._looked(decision, near, vector, explain=explain)
 
     def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:

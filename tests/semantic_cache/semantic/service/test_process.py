@@ -17,7 +17,7 @@ import pytest
 
 from semantic_cache.epochs import Epochs
 from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions, SemanticStopped, launch
-from semantic_cache.semantic.protocol import Block, Embed, Embedded, Explain, Learn, Learned, Looked
+from semantic_cache.semantic.protocol import Block, Embed, Embedded, Explain, Failed, Learn, Learned, Looked
 from tests.semantic_cache.support.samples import key
 from tests.semantic_cache.support.semantic_process import (
     MODULE,
@@ -244,6 +244,14 @@ def _alive(pid: int) -> bool:
         return False
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().split(")")[1].split()[0] != "Z"
+
+
+async def test_a_look_that_nobody_waits_for_any_more_is_not_decided(semantic: Semantic) -> None:
+    await semantic.put(STORED)
+    await semantic.until(1)
+    asked = look(REORDERED, patience_s=0.0)
+    assert await semantic.client.ask(asked, Failed, PATIENT_S) == Failed("late")
+    assert (await semantic.look(REORDERED, patience_s=PATIENT_S)).serve is not None
 
 
 async def test_it_follows_redis_as_well(tmp_path: Path) -> None:
