@@ -204,7 +204,7 @@ class Index:
         if self._budget is None or not self._slab.full:
             return
         entries = self._slab.chunk_rows * (_ENTRY_BYTES + _LIST_BYTES)
-        if self._bytes() + self._slab.chunk_bytes + entries <= self._budget:
+        if self._bytes() + self._slab.chunk_nbytes + entries <= self._budget:
             return
         if self._make_room is not None:
             for id_ in self._make_room(max(1, len(self) // _ROOM_SHARE)):
