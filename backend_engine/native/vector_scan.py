@@ -24,7 +24,19 @@ class VectorScan:
         except OSError as error:
             raise BuildError(f"the library for {name} does not load: {error}") from error
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        self._scan.argtypes = [pointer, pointer, size, size, pointer, size, size, pointer, size] + [pointer] * 2
+        self._scan.argtypes = [
+            pointer,
+            pointer,
+            size,
+            size,
+            pointer,
+            size,
+            size,
+            pointer,
+            size,
+            pointer,
+            pointer,
+        ]
         self._scan.restype = size
 
     def __call__(

@@ -49,8 +49,9 @@ class BertEmbedder:
         starts = np.cumsum([0, *(len(one) for one in tokens)], dtype=np.int64)
         ids = np.fromiter((i for one in tokens for i in one.ids), np.int32, int(starts[-1]))
         states, vectors = self._encoder(ids, starts)
+        # Copies: whoever keeps one text's encoding should not keep its whole batch.
         return [
-            Encoding(vector, states[begin:end], np.array(one.offsets, np.int32))
+            Encoding(vector.copy(), states[begin:end].copy(), np.array(one.offsets, np.int32))
             for vector, begin, end, one in zip(vectors, starts[:-1], starts[1:], tokens, strict=True)
         ]
 

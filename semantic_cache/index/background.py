@@ -11,7 +11,7 @@ import structlog
 
 _log = structlog.get_logger("semantic")
 
-_NICER = 10
+_NICER, _NICEST = 10, 19
 
 
 class Background:
@@ -55,7 +55,9 @@ class Background:
     def _run(self) -> None:
         # On Linux a thread has a priority of its own; elsewhere this would slow the whole process.
         if os.uname().sysname == "Linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICER)
+            thread = threading.get_native_id()
+            nice = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(nice + _NICER, _NICEST))
         while (job := self._jobs.get()) is not None:
             try:
                 job()

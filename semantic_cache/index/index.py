@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import structlog
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from semantic_cache.index.background import Background
 from semantic_cache.index.errors import BadVector, IndexFull
@@ -133,24 +133,16 @@ class Index:
             return []
         query = np.zeros(self._slab.width, np.float32)
         query[: self.dim] = unit
-        rows = None
         partition = self._partitions.get(number)
         # A number may by now be another scope's.
         if partition is not None and partition.tag == tag:
             rows = partition.candidates(query)
-        if rows is None:
-            rows = self._scopes.rows(number)
-        # A row that came again may be proposed twice.
-        best = self._scan(self._slab, rows, tag, query, 2 * k + _SPARE)
-        wide = unit.astype(np.float64)
-        found: dict[int, float] = {}
-        for row in best.tolist():
-            if (read := self._slab.read(row, tag)) is not None:
-                id_, stored = read
-                found[id_] = float(stored @ wide)
+            if rows is not None:
+                found = self._nearest(rows, tag, query, k)
                 if len(found) == k:
-                    break
-        return sorted(found.items(), key=lambda item: -item[1])
+                    return found
+                # Hardly anything that the file proposed is left: much was removed, and no new file is ready.
+        return self._nearest(self._scopes.rows(number), tag, query, k)
 
     def scopes(self) -> list[bytes]:
         """Return the scopes that have entries."""
@@ -196,6 +188,19 @@ class Index:
             raise BadVector("A vector is not of unit length.")
         return unit
 
+    def _nearest(self, rows: NDArray[np.int32], tag: int, query: Floats, k: int) -> list[tuple[int, float]]:
+        # A row that came again may be proposed twice.
+        best = self._scan(self._slab, rows, tag, query, 2 * k + _SPARE)
+        wide = query[: self.dim].astype(np.float64)
+        found: dict[int, float] = {}
+        for row in best.tolist():
+            if (read := self._slab.read(row, tag)) is not None:
+                id_, stored = read
+                found[id_] = float(stored @ wide)
+                if len(found) == k:
+                    break
+        return sorted(found.items(), key=lambda item: -item[1])
+
     def _bytes(self) -> int:
         files = sum(partition.nbytes for partition in self._partitions.values())
         return self._slab.nbytes + self._scopes.nbytes + _ENTRY_BYTES * len(self._row_of) + files
@@ -204,7 +209,7 @@ class Index:
         if self._budget is None or not self._slab.full:
             return
         entries = self._slab.chunk_rows * (_ENTRY_BYTES + _LIST_BYTES)
-        if self._bytes() + self._slab.chunk_bytes + entries <= self._budget:
+        if self._bytes() + self._slab.chunk_nbytes + entries <= self._budget:
             return
         if self._make_room is not None:
             for id_ in self._make_room(max(1, len(self) // _ROOM_SHARE)):

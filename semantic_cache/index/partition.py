@@ -21,9 +21,9 @@ from semantic_cache.index.slab import Floats, Slab
 MERGE_ROWS = 8192
 _SMALL_SHARE = 16
 _BATCH = 16_384
-_QUERIES = 32
+_QUERIES = 64
 _NEAREST = 4
-_LIKENESS = 0.9
+_LIKENESS = 0.8
 """Of calibration queries to the vector that they are made from."""
 
 

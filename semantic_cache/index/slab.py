@@ -61,14 +61,14 @@ class Slab:
         return self._mask + 1
 
     @property
-    def chunk_bytes(self) -> int:
+    def chunk_nbytes(self) -> int:
         """What a chunk takes."""
         return self.chunk_rows * (self.width * 2 + 28)
 
     @property
     def nbytes(self) -> int:
         """What all chunks take."""
-        return len(self.chunks) * self.chunk_bytes
+        return len(self.chunks) * self.chunk_nbytes
 
     def put(self, id_: int, tag: int, vector: Floats) -> int:
         """Store a vector and return its row."""
