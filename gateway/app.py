@@ -167,8 +167,10 @@ class _Cached:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
         keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
         rest = [Step(keeper, OnFailure.OPEN), call]
-        if tier is not None:
-            rest.insert(0, Step(tier.hop, OnFailure.OPEN, _CACHE_DEADLINE_S))
+        if tier is not None and settings.semantic is not None:
+            # It has its own deadline for the process; the rest is for the store.
+            patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
+            rest.insert(0, Step(tier.hop, OnFailure.OPEN, patience_s))
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.

@@ -56,7 +56,6 @@ def semantic_options(config: Config, path: str | None = None) -> SemanticOptions
         embedder_url=url,
         embedder_key=key,
         candidates=semantic.candidates,
-        threads=semantic.threads,
         index_mb=semantic.index_mb,
         log_level=config.telemetry.log_level,
     )

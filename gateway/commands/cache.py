@@ -50,7 +50,7 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         epochs: dict[str, int] = {}
         usd = 0.0
         async for kept in store.scan(tenant):
-            by_model[kept.entry.tenant, kept.entry.model] += 1
+            by_model[kept.key.tenant, kept.entry.model] += 1
             usd += kept.entry.cost_usd
         for name in {name for name, _ in by_model}:
             epochs[name] = (await store.epochs(name)).now

@@ -193,8 +193,6 @@ class SemanticConfig(Struct, frozen=True):
     judge: str | None = None
     """A model that says whether two answers agree where nothing simpler can."""
     admit: SemanticAdmission = SemanticAdmission()
-    threads: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Threads that embed."""
     index_mb: Count = 1024
     """Memory for vectors."""
 

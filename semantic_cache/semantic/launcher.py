@@ -36,8 +36,6 @@ class SemanticOptions(msgspec.Struct, frozen=True, kw_only=True):
     embedder_key: str | None = None
     candidates: int = 4
     """Stored questions that are looked at for one request."""
-    threads: int = 1
-    """Threads of the embedder."""
     index_mb: int = 1024
     """Memory for vectors, in MiB."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

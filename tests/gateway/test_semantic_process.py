@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -138,3 +139,18 @@ def test_reads_its_options_from_the_configuration(tmp_path: Path) -> None:
     )
     file.write_text("cache: {semantic: null}\n")
     assert semantic_options(load_config(file, environ={}), None) is None
+
+
+async def test_neither_worker_nor_supervisor_loads_what_only_the_process_needs() -> None:
+    heavy = ("numpy", "torch", "faiss", "tokenizers")
+    program = (
+        "import sys, gateway.worker, gateway.service, gateway.semantic_tier\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert said == b"[]\n"

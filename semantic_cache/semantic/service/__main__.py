@@ -19,9 +19,9 @@ def main() -> int:
         sys.stderr.write(f"forebay semantic process: {error}\n")
         return EXIT_UNUSABLE
     configure_logs(options.log_level)
-    # Before numpy and torch load their libraries. The kernels have threads of their own.
+    # Before numpy and torch load their libraries. What is computed here is small, and the cores are others'.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(options.threads))
+        os.environ.setdefault(name, "1")
     try:
         from semantic_cache.semantic.service.parts import build
         from semantic_cache.semantic.service.process import run
