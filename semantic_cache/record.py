@@ -41,11 +41,14 @@ class Learnt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The decision's own, as msgpack; empty before the first label."""
     blocked: tuple[bytes, ...] = ()
     """Digests of questions that its answer was wrong for, as somebody said; the last MAX_BLOCKED of them."""
+    times: tuple[float, ...] = ()
+    """When each of the observations was made, in seconds since the epoch: the labels of many entries together
+    are looked at in their order."""
 
     def blocking(self, question: bytes) -> Learnt:
         """Return the same with one more question that it never answers again."""
         others = tuple(digest for digest in self.blocked if digest != question)
-        return Learnt(self.observations, (*others, question)[-MAX_BLOCKED:])
+        return Learnt(self.observations, (*others, question)[-MAX_BLOCKED:], self.times)
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

@@ -41,7 +41,7 @@ from semantic_cache.semantic.protocol import (
 from semantic_cache.semantic.service.encodings import Encodings
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.shelf import Neighbour, Shelf
-from semantic_cache.semantic.service.teacher import Teacher, observations_of
+from semantic_cache.semantic.service.teacher import Teacher, observations_of, pool_of
 from semantic_cache.semantic.service.tickets import Ticket, Tickets
 
 FLOOR = 0.5
@@ -76,6 +76,8 @@ class Service:
         self._candidates = candidates
         self._encodings = Encodings()
         self._tickets = Tickets()
+        self._pools: dict[tuple[str, str], tuple[int, Observations | None]] = {}
+        """Labels by group, with the version that they are of."""
         self._thread = ThreadPoolExecutor(1, "forebay-decide")
 
     async def close(self) -> None:
@@ -200,13 +202,12 @@ class Service:
         return found
 
     def _pool(self, group: tuple[str, str]) -> Observations | None:
-        """Return the labels of all records of a group together, the last ones of each."""
-        histories = [observations_of(stored) for stored in self._shelf.group(group)]
-        if not histories:
-            return None
-        model = histories[-1].model
-        seen = [label for history in histories if history.model == model for label in history.seen]
-        return Observations(model, tuple(seen[-_POOL:]))
+        """Return the labels of all records of a group together."""
+        version = self._shelf.labels_version(group)
+        known = self._pools.get(group)
+        if known is None or known[0] != version:
+            known = self._pools[group] = version, pool_of(self._shelf.group(group), _POOL)
+        return known[1]
 
     async def _embed(self, call: Embed) -> Reply:
         if len(call.texts) > MAX_TEXTS:

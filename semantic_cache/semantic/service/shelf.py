@@ -53,6 +53,7 @@ class Shelf:
         self._scopes: dict[bytes, int] = defaultdict(int)
         self._indexed: dict[int, None] = {}
         self._groups: dict[tuple[str, str], dict[int, Stored]] = defaultdict(dict)
+        self._versions: dict[tuple[str, str], int] = {}
         self._unindexed: dict[int, None] = {}
         self._epochs: dict[str, Epochs] = {}
 
@@ -127,9 +128,11 @@ class Shelf:
         if not self._scopes[scope]:
             del self._scopes[scope]
         group = self.group_of(stored)
-        self._groups[group].pop(number, None)
-        if not self._groups[group]:
-            del self._groups[group]
+        labelled = self._groups.get(group, {})
+        if labelled.pop(number, None) is not None:
+            self._versions[group] = next(self._numbers)
+            if not labelled:
+                del self._groups[group]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -187,6 +190,10 @@ class Shelf:
         """Return whose labels are looked at together: a tenant's, of one model."""
         return stored.key.tenant, stored.record.model
 
+    def labels_version(self, group: tuple[str, str]) -> int:
+        """Return a number that is another one whenever the group's labels have changed."""
+        return self._versions.get(group, 0)
+
     def group(self, group: tuple[str, str]) -> list[Stored]:
         """Return the group's records about which something was learnt."""
         return list(self._groups.get(group, {}).values())
@@ -198,7 +205,9 @@ class Shelf:
     def _hold(self, number: int, stored: Stored) -> None:
         self._stored[number] = stored
         if stored.learnt.observations:
-            self._groups[self.group_of(stored)][number] = stored
+            group = self.group_of(stored)
+            self._groups[group][number] = stored
+            self._versions[group] = next(self._numbers)
 
     def _insert(self, number: int, stored: Stored, vector: NDArray[np.float32]) -> None:
         try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 import msgspec
 import structlog
 
-from semantic_cache.decision.base import Assessment, Decider, Observations
+from semantic_cache.decision.base import Assessment, Decider, Observation, Observations
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.record import NOTHING_LEARNT, Learnt, encode
 from semantic_cache.record import Stored as StoredRecord
@@ -33,11 +34,37 @@ def observations_of(stored: StoredRecord) -> Observations:
         return _NONE
 
 
+def pool_of(records: Iterable[StoredRecord], most: int) -> Observations | None:
+    """Return the labels of many entries together, oldest first; the newest `most`, None if there are none.
+
+    Those of another calibration than the newest label's are left out.
+    """
+    dated: list[tuple[float, str, Observation]] = []
+    for stored in records:
+        history, times = observations_of(stored), stored.learnt.times
+        # A history that somehow lost its times counts as old.
+        padded = (0.0,) * (len(history.seen) - len(times)) + times[max(0, len(times) - len(history.seen)) :]
+        dated += [(at, history.model, label) for at, label in zip(padded, history.seen, strict=True)]
+    if not dated:
+        return None
+    dated.sort(key=lambda label: label[0])
+    model = dated[-1][1]
+    return Observations(model, tuple(label for _, of, label in dated if of == model)[-most:])
+
+
 class Teacher:
     """Learns, one label at a time."""
 
-    def __init__(self, store: Store, shelf: Shelf, decider: Decider, hurry: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shelf: Shelf,
+        decider: Decider,
+        hurry: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """`hurry` makes the shelf catch up with the store."""
+        self._clock = clock
         self._store = store
         self._shelf = shelf
         self._decider = decider
@@ -49,7 +76,9 @@ class Teacher:
 
         def learn(stored: StoredRecord) -> Learnt:
             history = self._decider.learn(observations_of(stored), assessment, same=same)
-            return Learnt(encode(history), stored.learnt.blocked)
+            # The oldest labels make room; their times with them.
+            times = (*stored.learnt.times, self._clock())[-len(history.seen) :]
+            return Learnt(encode(history), stored.learnt.blocked, times)
 
         return await self._change(entry, learn)
 
