@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from semantic_cache.decision.base import Assessment, Candidate, Decision, Encoding, Observation, Observations
 from semantic_cache.decision.bounds import sigmoid
 from semantic_cache.decision.calibration import Calibration
-from semantic_cache.decision.drift import alarm
+from semantic_cache.decision.drift import RECENT, alarm
 from semantic_cache.decision.features import features
 from semantic_cache.decision.posterior import (
     ENTRY_SD,
@@ -57,10 +57,10 @@ class CalibratedDecider:
         labels = pool if pool is not None and pool.model == self.calibration.id else Observations()
         drift = alarm(labels)
         if drift:
-            # What was learnt no longer holds: back to the strictest prior until new labels speak.
-            labels = Observations(self.calibration.id)
+            # What was learnt no longer holds: the strictest prior, which the newest labels only tighten.
+            labels = Observations(self.calibration.id, labels.seen[-RECENT:])
         verdicts = tuple(
-            self.assess(text, encoding, candidate, labels, error_budget, threshold)
+            self.assess(text, encoding, candidate, labels, error_budget, threshold, loosen=not drift)
             for candidate in candidates
         )
         best = min((v for v in verdicts if v.score is not None), key=lambda v: v.bound, default=None)
@@ -81,8 +81,13 @@ class CalibratedDecider:
         labels: Observations,
         error_budget: float,
         threshold: float | None = None,
+        *,
+        loosen: bool = True,
     ) -> Assessment:
-        """Return what is known of one candidate; it may be served if `bound` is within the budget."""
+        """Return what is known of one candidate; it may be served if `bound` is within the budget.
+
+        Without `loosen`, labels can only make it stricter.
+        """
         gates = check(text, candidate.text)
         if not gates[-1].passed or (threshold is not None and candidate.similarity < threshold):
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
@@ -97,11 +102,11 @@ class CalibratedDecider:
         row = features(a, b, verifier=said, cosine=candidate.similarity)
         score = self.calibration.score(row)
         mean, shifted = self._shifted(score, candidate.history, labels)
-        bound = self.calibration.bound(shifted)
+        bound = self.calibration.bound(shifted if loosen else min(shifted, score))
         record = tail(labels, score)
         if record.lower > error_budget:
             bound = max(bound, record.lower)
-        elif shifted >= score and record.upper <= error_budget:
+        elif loosen and shifted >= score and record.upper <= error_budget:
             bound = min(bound, record.upper)
         return Assessment(candidate.id, gates, said, row, score, sigmoid(mean), bound)
 

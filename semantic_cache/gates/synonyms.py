@@ -242,7 +242,6 @@ cat kitten
 rabbit bunny
 donkey ass
 error fault
-quora site
 method approach technique procedure process
 step stage
 goal aim objective target

@@ -172,7 +172,7 @@ def _person(random: Random) -> Pair:
         b = form.format(f"{random.choice(_RESTRICT)} {what}", who=who)
     elif kind == "was":
         b = random.choice(
-            ("Did {who} use to be {w}?", "Is {who} becoming {w}?", "Was {who} once {w}?")
+            ("Had {who} formerly been {w}?", "Will {who} soon be {w}?", "Was {who} once {w}?")
         ).format(w=what, who=who)
     elif kind == "not":
         b = form.replace(" is ", " is not ").replace("Is {who}", "Isn't {who}").format(what, who=who)
@@ -215,7 +215,12 @@ def _becoming(random: Random) -> Pair:
     word = random.choice([w for w in _ADJECTIVES if w[0].islower()])
     opposites = sorted(OPPOSITES.get(word, ()))
     frame = random.choice(
-        ("How can I become {}?", "What makes people {}?", "How do I get to be {}?", "I want to be {}. How?")
+        (
+            "What helps one to be {}?",
+            "What makes people {}?",
+            "How do I get to be {}?",
+            "I want to be {}. How?",
+        )
     )
     up, down = random.choice(
         (("more {}", "less {}"), ("{}", "not {}"), ("a {} person", "a person who is not {}"))

@@ -96,7 +96,7 @@ def test_enough_agreeing_labels_let_a_scope_serve_lower_scores() -> None:
     assert (
         decide(3.0, pool=labels(2.9, 100)).serve is None or decide(3.0, pool=labels(2.9, 100)).bound <= 0.01
     )
-    served = decide(1.0, pool=labels(0.9, 400))
+    served = decide(1.0, pool=labels(1.2, 400))
     assert served.serve == 7 or served.reason == "audit"
 
 
@@ -115,6 +115,7 @@ def test_drift_goes_back_to_the_strictest_prior() -> None:
     assert decide(1.0, pool=Observations("test", tuple(before))).bound <= 0.01
     drifted = Observations("test", (*before, *after))
     assert decide(1.0, pool=drifted).reason == "drift"
+    assert decide(4.5, pool=drifted).serve is None
 
 
 def test_a_fixed_share_of_hits_is_audited_by_the_requests_digest() -> None:

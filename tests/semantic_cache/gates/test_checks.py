@@ -11,8 +11,8 @@ from semantic_cache.gates.text import Text
 SAME = [
     ("How do I repair a kettle?", "What is the best way to repair a kettle?"),
     ("How do I repair a kettle?", "If you want to fix a kettle, what should you do?"),
-    ("How can I become more patient?", "How can I become less impatient?"),
-    ("How can I be a brave person?", "How can I be a person who is not cowardly?"),
+    ("What makes a guide more patient?", "What makes a guide less impatient?"),
+    ("Why hire a brave guide?", "Why hire a guide who is not cowardly?"),
     ("Is Alma married to Boris?", "Is Boris married to Alma?"),
     ("Which is heavier, a plum or a fig?", "Which is heavier, a fig or a plum?"),
     ("Was Alma hired by Boris?", "Did Boris hire Alma?"),
@@ -33,15 +33,15 @@ DIFFERENT = [
     ("Wie repariere ich einen Kessel?", "Wie repariere ich den Kessel?", "language"),
     ("How do I fix a kettle?", "Как починить чайник?", "language"),
     ("Can I freeze soup?", "Can I not freeze soup?", "negation"),
-    ("How can I become more patient?", "How can I become less patient?", "negation"),
+    ("What makes a guide more patient?", "What makes a guide less patient?", "negation"),
     ("How do I lock the door?", "How do I unlock the door?", "negation"),
     ("Should I rinse rice before frying?", "Should I rinse rice after frying?", "negation"),
-    ("Is Alma a judge?", "Did Alma use to be a judge?", "order"),
-    ("Is Alma a judge?", "Is Alma becoming a judge?", "order"),
+    ("Is Alma a judge?", "Was Alma formerly a judge?", "order"),
+    ("Is Alma a judge?", "Will Alma soon be a judge?", "order"),
     ("Is Alma suing Boris?", "Is Boris suing Alma?", "roles"),
     ("Is a plum heavier than a fig?", "Is a fig heavier than a plum?", "roles"),
     ("Was Alma hired by Boris?", "Did Alma hire Boris?", "roles"),
-    ("Can I feed my goat bread?", "Can I feed my crow bread?", "premises"),
+    ("Does a goat swim?", "Does a crow swim?", "premises"),
     ("How do I sell a house?", "How do I sell a rented house?", "premises"),
     ("Is Alma Berg famous?", "Is Alma Berg hungry?", "premises"),
     ("Where is the depot?", "When is the depot open?", "premises"),
@@ -77,7 +77,7 @@ def test_a_passage_may_tell_its_clauses_in_another_order_but_lose_no_number() ->
 
 
 def test_the_detail_names_the_word_and_not_the_prompt() -> None:
-    assert check("Can I feed my goat bread?", "Can I feed my crow bread?")[-1].detail == "goat/crow"
+    assert check("Does a goat swim?", "Does a crow swim?")[-1].detail == "goat/crow"
 
 
 def test_a_gate_that_raises_has_refused(monkeypatch: pytest.MonkeyPatch) -> None:
