@@ -253,6 +253,10 @@ async def test_two_tenants_never_share(upstream: ScriptedUpstream, tmp_path: Pat
         headers, answer = await tier.ask(REORDERED, **acme)
         assert headers["x-forebay-cache"] == "hit-semantic"
         assert answer["choices"] == first["choices"]
+        # Nor does one tenant judge another's answers.
+        request_id = headers["x-forebay-request-id"]
+        assert (await feed_back(tier, request_id, {"good": False}, **globex))[0] == 404
+        assert await tier.verdict(REORDERED, **acme) == "hit-semantic"
 
 
 @pytest.mark.parametrize(
