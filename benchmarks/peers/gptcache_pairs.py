@@ -28,21 +28,23 @@ def main() -> None:
     out: dict[str, list[int]] = {str(threshold): [] for threshold in task["thresholds"]}
     with tempfile.TemporaryDirectory() as folder:
         for number, (a, b) in enumerate(task["pairs"]):
+            cache: Any = Cache()
+            place = Path(folder) / str(number)
+            config = Config()
+            cache.init(
+                pre_embedding_func=get_prompt,
+                embedding_func=lambda text, **_: vectors[int(text)],
+                data_manager=get_data_manager(
+                    CacheBase("sqlite", sql_url=f"sqlite:///{place}.db"),
+                    VectorBase("faiss", dimension=vectors.shape[1], index_path=f"{place}.index"),
+                ),
+                # Its distance is squared L2: 0 to 4 on unit vectors.
+                similarity_evaluation=SearchDistanceEvaluation(),
+                config=config,
+            )
+            put(str(a), "stored", cache_obj=cache)
             for threshold in task["thresholds"]:
-                cache: Any = Cache()
-                place = Path(folder) / f"{number}-{threshold}"
-                cache.init(
-                    pre_embedding_func=get_prompt,
-                    embedding_func=lambda text, **_: vectors[int(text)],
-                    data_manager=get_data_manager(
-                        CacheBase("sqlite", sql_url=f"sqlite:///{place}.db"),
-                        VectorBase("faiss", dimension=vectors.shape[1], index_path=f"{place}.index"),
-                    ),
-                    # Its distance is squared L2: 0 to 4 on unit vectors.
-                    similarity_evaluation=SearchDistanceEvaluation(),
-                    config=Config(similarity_threshold=threshold),
-                )
-                put(str(a), "stored", cache_obj=cache)
+                config.similarity_threshold = threshold
                 out[str(threshold)].append(int(get(str(b), cache_obj=cache) is not None))
     print(json.dumps(out))
 
