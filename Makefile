@@ -42,10 +42,10 @@ build: $(DEV)  ## build wheel and sdist into dist/
 
 locks:  ## resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --override locks/without-torch.in --no-emit-package torch --extra engine \
+	  --override locks/without-torch.in --no-emit-package torch --extra engine --extra semantic \
 	  pyproject.toml locks/torch-needs.in locks/build.in -o locks/runtime.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --override locks/without-torch.in --no-emit-package torch --extra engine --group dev -c locks/runtime.txt \
+	  --override locks/without-torch.in --no-emit-package torch --extra engine --extra semantic --group dev -c locks/runtime.txt \
 	  pyproject.toml locks/torch-needs.in locks/build.in -o locks/dev.txt
 
 clean:  ## remove the environment and build output (models and caches stay)
