@@ -37,7 +37,7 @@ check: $(DEV)  ## lint, types, import rules, compose schema
 models: $(RUNTIME)  ## download and verify the default models
 	@for model in $(MODELS); do $(BIN)/forebay models pull $$model --quiet-if-present || exit 1; done
 
-build: $(DEV)  ## build wheel and sdist into dist/
+build: $(DEV)  ## build sdist and wheel (with compiled kernels) into dist/
 	@$(BIN)/python -m build --no-isolation
 
 locks:  ## resolve the dependencies again (needs uv)
