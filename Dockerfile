@@ -7,11 +7,10 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 ENV PATH=/opt/forebay/bin:$PATH FOREBAY_HOME=/data
 RUN useradd --system --uid 10001 --create-home forebay && install -d -o forebay -g forebay /data
 
-# Dependencies change less often than the code: they come first, exactly as locked.
-FROM base AS build-gateway
-RUN python -m venv /opt/forebay
+# The wheel carries the engine's compiled kernels. This image has the compiler; those that run have none.
+FROM python:3.11.14-bookworm AS build-wheel
 COPY locks/runtime.txt /src/locks/
-RUN pip install --no-deps --require-hashes -r /src/locks/runtime.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /src/locks/runtime.txt
 COPY pyproject.toml README.md LICENSE /src/
 COPY gateway /src/gateway
 COPY semantic_cache /src/semantic_cache
@@ -19,7 +18,16 @@ COPY router /src/router
 COPY backend_engine /src/backend_engine
 COPY telemetry /src/telemetry
 COPY benchmarks /src/benchmarks
-RUN pip install --no-deps --no-build-isolation /src && python -m compileall -q /opt/forebay/lib
+# A wheel for any platform is one without kernels.
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src && ! ls /wheels/*-none-any.whl
+
+# Dependencies change less often than the code: they come first, exactly as locked.
+FROM base AS build-gateway
+RUN python -m venv /opt/forebay
+COPY locks/runtime.txt /src/locks/
+RUN pip install --no-deps --require-hashes -r /src/locks/runtime.txt
+COPY --from=build-wheel /wheels /wheels
+RUN pip install --no-deps /wheels/*.whl && python -m compileall -q /opt/forebay/lib
 
 FROM base AS build-engine
 ARG TORCH=torch==2.13.0

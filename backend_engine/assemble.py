@@ -28,6 +28,7 @@ from backend_engine.model_config import ModelConfig
 from backend_engine.models.llama import LlamaModel, build_model
 from backend_engine.models.torch_decoder import TorchDecoder
 from backend_engine.native.decoder import NativeDecoder, unsupported_by_native
+from backend_engine.native.draws import NativeDraws
 from backend_engine.native.library import Team, native_library
 from backend_engine.native.packed_linear import PackedLinear
 from backend_engine.native.pages import NativePages
@@ -56,6 +57,11 @@ class LoadedModel:
     config: ModelConfig
     tokenizer: Tokenizer
     chat_template: ChatTemplate | None
+
+    @property
+    def kernels(self) -> str:
+        """What computes: an instruction set and where its library comes from, or torch."""
+        return "torch" if self.team is None else str(self.team.library)
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -142,6 +148,7 @@ def build_engine(
         loaded.end_ids,
         kv_events=kv_events,
         speculator=build_speculator(loaded, options, num_blocks),
+        draw=None if loaded.team is None else NativeDraws(loaded.team),
         on_step=on_step,
         on_draft=on_draft,
     )

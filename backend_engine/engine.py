@@ -10,10 +10,10 @@ import torch
 
 from backend_engine.kv.events import KvEvent, KvEventLog
 from backend_engine.request import FinishReason, Request, Status
-from backend_engine.runner import Runner, wanted_rows
+from backend_engine.runner import Computed, Runner, wanted_rows
 from backend_engine.sampling.logprobs import PositionLogprobs, position_logprobs
 from backend_engine.sampling.rejection import Verification, verify
-from backend_engine.sampling.sampler import Sampler, best_tokens, takes_best
+from backend_engine.sampling.sampler import Draw, Sampler, takes_best
 from backend_engine.scheduler import Scheduled, Scheduler
 from backend_engine.spec.speculator import SpeculationStats, Speculator
 from backend_engine.step_time import Load
@@ -58,10 +58,12 @@ class Engine:
         *,
         kv_events: KvEventLog,
         speculator: Speculator | None = None,
+        draw: Draw | None = None,
         on_step: Callable[[int], None] | None = None,
         on_draft: Callable[[int, int], None] | None = None,
     ) -> None:
         """`kv_events` listens to the scheduler's pool; without a `speculator` nothing is drafted.
+        For `draw` see `Sampler`.
 
         `on_step` is told the tokens of each step, `on_draft` the drafted and the accepted of each draft.
         """
@@ -69,7 +71,7 @@ class Engine:
         self.kv_events = kv_events
         self._runner = runner
         self._end_ids = frozenset(end_ids)
-        self._sampler = Sampler(self._end_ids)
+        self._sampler = Sampler(self._end_ids, draw)
         self._speculator = speculator
         self.drafting = True
         """False while nothing is to be drafted: the first steps are timed without."""
@@ -143,7 +145,7 @@ class Engine:
                 item.request.timings.scheduled = started
             if not item.request.num_output_tokens:
                 item.request.num_prefill_chunks += 1
-        logits = self._runner.run(step)
+        computed = self._runner.run(step)
         if self._on_step:
             self._on_step(sum(item.num_tokens + len(item.draft) for item in step))
         # One row a request that reached its end and one for each drafted token after it; prompt
@@ -153,31 +155,30 @@ class Engine:
         for item in step:
             count = len(wanted_rows(item))
             if item.request.params.prompt_logprobs is not None and not item.request.num_output_tokens:
-                self._note_prompt_logprobs(item, logits[row : row + count])
+                self._note_prompt_logprobs(item, computed.logits_of(range(row, row + count)))
             row += count
             if item.reaches_end:
                 verifications.append(Verification(item.request, row - 1 - len(item.draft), item.draft))
             self.scheduler.computed(item.request, item.num_tokens)
-        return self._verify(logits, verifications)
+        return self._verify(computed, verifications)
 
-    def _verify(self, logits: torch.Tensor, verifications: list[Verification]) -> list[TokenOutput]:
-        """Draw the tokens that the step's `logits` decide, one or more a sequence."""
+    def _verify(self, computed: Computed, verifications: list[Verification]) -> list[TokenOutput]:
+        """Draw the tokens that what was `computed` decides, one or more a sequence."""
         if not verifications:
             return []
         outputs: list[TokenOutput] = []
-        best = best_tokens(logits).tolist()
         now = time.monotonic()
 
         def advance(pending: Sequence[Verification]) -> list[int]:
-            tokens = [best[item.row] for item in pending]
+            tokens = [computed.best[item.row] for item in pending]
             drawn = [at for at, item in enumerate(pending) if not takes_best(item.request)]
             if drawn:
                 rows = [pending[at].row for at in drawn]
-                chosen = self._sampler.sample(logits[rows], [pending[at].request for at in drawn])
+                chosen = self._sampler.sample(computed.logits_of(rows), [pending[at].request for at in drawn])
                 for at, token in zip(drawn, chosen, strict=True):
                     tokens[at] = token
             for item, token, logprobs in zip(
-                pending, tokens, self._logprobs(logits, tokens, pending), strict=True
+                pending, tokens, self._logprobs(computed, tokens, pending), strict=True
             ):
                 # The KV of a drafted token counts from here on: it has become the sequence's own.
                 if item.num_accepted:
@@ -241,7 +242,7 @@ class Engine:
 
     @staticmethod
     def _logprobs(
-        logits: torch.Tensor, tokens: Sequence[int], pending: Sequence[Verification]
+        computed: Computed, tokens: Sequence[int], pending: Sequence[Verification]
     ) -> list[PositionLogprobs | None]:
         """Describe those of `tokens`, drawn for `pending`, whose requests want it."""
         out: list[PositionLogprobs | None] = [None] * len(pending)
@@ -249,7 +250,7 @@ class Engine:
         if wanted:
             rows = [pending[at].row for at in wanted]
             top = [pending[at].request.params.logprobs or 0 for at in wanted]
-            described = position_logprobs(logits[rows], [tokens[at] for at in wanted], top)
+            described = position_logprobs(computed.logits_of(rows), [tokens[at] for at in wanted], top)
             for at, position in zip(wanted, described, strict=True):
                 out[at] = position
         return out

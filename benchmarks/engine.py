@@ -1,13 +1,16 @@
 """The engine beside llama.cpp (Q4_0 of the same weights), CTranslate2 (int8) and transformers.
 
-    forebay bench engine [--json] [--rounds N] [--threads N] [--model NAME]
+    forebay bench engine [--json] [--rounds N] [--threads N] [--model NAME] [--part all|engine|http]
 
-Every system gets the same random prompts (128 tokens in and 128 out at batch 1, 8 and 32; 1,024 in and 256
-out at batch 1 and 8; end of text ignored), its own process and environment, and the machine to itself;
-systems take turns, and the median over rounds is printed. Speeds are tokens a second: prefill counts the
-prompt's tokens at batch 1, decode all sequences' tokens after the first. Perplexity is over windows of this
-repository's own documentation. Limits: what a decode step at batch 1 must read of the model file, as a share
-of the memory bandwidth measured in this run, and the operations of the linears in prefill.
+engine  Every system gets the same random prompts (128 tokens in and 128 out at batch 1, 8 and 32; 1,024 in
+        and 256 out at batch 1 and 8; end of text ignored), its own process and environment, and the machine
+        to itself; systems take turns, and the median over rounds is printed. Speeds are tokens a second:
+        prefill counts the prompt's tokens at batch 1, decode all sequences' tokens after the first.
+        Perplexity is over windows of this repository's own documentation. Limits: what a decode step at
+        batch 1 must read of the model file, as a share of the memory bandwidth measured in this run, and the
+        operations of the linears in prefill.
+http    The servers, each with streams for 1, 8 and 32 callers at a time (see `_engine_http`): ours,
+        llama.cpp's, and as the simple baseline ours with one place.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cyclopts
 
 from backend_engine.loading.checkpoint import load_checkpoint
-from benchmarks import environments, report
+from benchmarks import _engine_http, environments, report
 from gateway.models.store import ModelStore
 
 SHAPES = ((128, 128, 1), (128, 128, 8), (128, 128, 32), (1024, 256, 1), (1024, 256, 8))
@@ -123,6 +126,7 @@ def bench(
     rounds: int = 3,
     threads: int = 2,
     model: str = "smollm2-135m-instruct",
+    part: Literal["all", "engine", "http"] = "all",
 ) -> None:
     """Compare engines on this machine.
 
@@ -132,8 +136,27 @@ def bench(
     rounds: times that every system is run; medians are printed.
     threads: threads that every system may use.
     model: name or path of a GGUF model.
+    part: the engines in process, the servers over HTTP, or both.
     """
     machine = report.machine()
+    path = ModelStore().path(model)
+    speeds: dict[str, dict[str, float]] = {}
+    if part != "http":
+        speeds |= _engines(path, rounds, threads)
+    if part != "engine":
+        with tempfile.TemporaryDirectory() as work:
+            for name, found in _engine_http.measure(path, threads, Path(work)).items():
+                speeds[name] = speeds.get(name, {}) | found
+    ours = speeds.pop("forebay")
+    speed_names = {name for name in ours if name.endswith("tokens_per_s")}
+    ratios = report.ratios(ours, speeds, higher_is_better=speed_names)
+    if part != "http":
+        ours |= limits(ours, path, load_checkpoint(path).config.num_body_weights)
+    report.publish("engine", machine, ours, speeds, ratios, as_json=json_)
+
+
+def _engines(path: Path, rounds: int, threads: int) -> dict[str, dict[str, float]]:
+    """Return the figures of every engine by its name."""
     chance = random.Random(7)
     cases = [
         {
@@ -142,7 +165,6 @@ def bench(
         }
         for tokens_in, tokens_out, batch in SHAPES
     ]
-    path = ModelStore().path(model)
     checkpoint = load_checkpoint(path)
     text = "\n\n".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
     ids = checkpoint.tokenizer.encode(text)
@@ -157,11 +179,7 @@ def bench(
             for system in contenders:
                 print(f"round {round_ + 1}/{rounds}: {system.name}", file=sys.stderr, flush=True)
                 found[system.name].append(system.run(job))
-    speeds = {name: figures(runs) for name, runs in found.items()}
-    ours = speeds.pop("forebay")
-    ratios = report.ratios(ours, speeds, higher_is_better=set(ours) - {"perplexity"})
-    ours |= limits(ours, path, checkpoint.config.num_body_weights)
-    report.publish("engine", machine, ours, speeds, ratios, as_json=json_)
+    return {name: figures(runs) for name, runs in found.items()}
 
 
 if __name__ == "__main__":

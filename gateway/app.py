@@ -62,9 +62,10 @@ class Gateway:
 def build_upstreams(config: Config, engines: Mapping[str, EngineStatus]) -> dict[str, Upstream]:
     """Return the configured upstreams. `engines` tells of every engine what its process is doing."""
     upstreams: dict[str, Upstream] = {}
+    priorities = {tenant.name: tenant.priority for tenant in config.tenants}
     for name, upstream in config.upstreams.items():
         if isinstance(upstream, EngineUpstream):
-            upstreams[name] = Engine(name, upstream, engines[name])
+            upstreams[name] = Engine(name, upstream, engines[name], priorities=priorities)
         else:
             upstreams[name] = OpenAI(name, upstream)
     return upstreams

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from backend_engine.attention.base import KVPages
@@ -18,7 +20,10 @@ class TorchDecoder:
         self._model = model
         self._pages = pages
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Compute `batch` and return its logits, fp32 [logit rows, vocab]."""
+    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
+        """Compute `batch` and return the logits wanted, fp32 [rows, vocab]; for `best` see `Decoder`."""
         hidden = self._model.forward(batch, self._pages.prepare(batch))
-        return self._model.logits(hidden[batch.logit_rows])
+        logits = self._model.logits(hidden[batch.logit_rows])
+        if best is not None and len(best):
+            logits.numpy().argmax(axis=1, out=best)
+        return logits[[row for row, place in enumerate(batch.logit_places) if place >= 0]]

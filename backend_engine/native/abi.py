@@ -75,5 +75,18 @@ class BatchStruct(ctypes.Structure):
         ("context_lengths", _Pointer),
         ("block_tables", _Pointer),
         ("logit_rows", _Pointer),
+        ("logit_places", _Pointer),
+        ("best", _Pointer),
         ("logits", _Pointer),
+    )
+
+
+class DrawStruct(ctypes.Structure):
+    _fields_ = (
+        ("logits", _Pointer),
+        ("top_k", _Int),
+        ("top_p", ctypes.c_double),
+        ("point", ctypes.c_double),
+        ("temperature", ctypes.c_float),
+        ("min_p", ctypes.c_float),
     )

@@ -1,9 +1,10 @@
-"""Compiles the kernels, once for each version of their source, compiler and instruction set.
+"""Finds the kernels' library: the wheel's, or one that is compiled here for this machine.
 
     python -m backend_engine.native.build [INSTRUCTION_SET ...]
 
-builds for this machine, or the variants named. Libraries lie in the user's cache folder under a hash of all
-that went into them, so a change of source or compiler never meets an old library.
+builds for this machine, or the variants named. A wheel's library has every variant in it and lies in the
+package. Ours have one each and lie in the user's cache folder under a hash of all that went into them, so a
+change of source or compiler never meets an old library.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SOURCE = Path(__file__).parent / "src"
 SHIPPED = Path(__file__).parent / "lib"
-"""Where a wheel carries its libraries."""
+"""Where a wheel carries its library."""
 
 INSTRUCTION_SETS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "avx512-vnni": (
@@ -32,19 +37,21 @@ INSTRUCTION_SETS: dict[str, tuple[tuple[str, ...], frozenset[str]]] = {
 """By preference: the compiler's flags, and the processor flags (names of /proc/cpuinfo) that are needed."""
 
 # No contraction: a * b + c is fused where the source says so and nowhere else, in every tile of a kernel.
-_FLAGS = [
-    "-std=c++20",
-    "-O3",
-    "-fPIC",
-    "-shared",
-    "-pthread",
-    "-fvisibility=hidden",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-]
+_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-ffp-contract=off"]
 # The ABI of vectors in arguments, and intrinsics that leave a register undefined: no concern of ours.
 _FLAGS += ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-maybe-uninitialized"]
+# What a wheel's library needs of the machine that it comes to is the C library alone.
+_STATIC = ["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections", "-s"]
+
+Origin = Literal["shipped", "compiled here"]
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFile:
+    """A library that has the functions of at least one instruction set."""
+
+    path: Path
+    origin: Origin
 
 
 class BuildError(Exception):
@@ -57,51 +64,75 @@ def supported_sets() -> list[str]:
     return [name for name, (_, needed) in INSTRUCTION_SETS.items() if needed <= have]
 
 
-def library_path(instruction_set: str) -> Path:
-    """Return the library for `instruction_set`: the wheel's, or ours, built first if need be.
+def shipped_library() -> LibraryFile | None:
+    """Return the library that came in the wheel with these very sources, if there is one."""
+    path = SHIPPED / shipped_name()
+    return LibraryFile(path, "shipped") if path.exists() else None
 
-    Raises BuildError if there is neither a library nor a way to build one.
+
+def shipped_name() -> str:
+    """Return the name of a wheel's library."""
+    return f"forebay-{source_hash()}.so"
+
+
+def compiled_library(instruction_set: str) -> LibraryFile:
+    """Return the library for `instruction_set` that was compiled here, compiling it first if need be.
+
+    Raises BuildError.
     """
-    shipped = SHIPPED / _file_name(instruction_set, source_hash())
-    if shipped.exists():
-        return shipped
     compiler = find_compiler()
-    target = cache_folder() / _file_name(instruction_set, f"{source_hash()}-{_compiler_hash(compiler)}")
+    name = f"forebay-{instruction_set}-{source_hash()}-{_compiler_hash(compiler)}.so"
+    target = cache_folder() / name
     if not target.exists():
-        compile_library(compiler, instruction_set, target)
+        compile_library(compiler, [instruction_set], target)
+    return LibraryFile(target, "compiled here")
+
+
+def build_shipped(target: Path) -> None:
+    """Compile a wheel's library, every variant for this architecture, to `target`. Raises BuildError."""
+    names = list(INSTRUCTION_SETS) if platform.machine() in ("x86_64", "AMD64") else ["portable"]
+    compile_library(find_compiler(), names, target, link_flags=_STATIC)
+
+
+def compile_library(
+    compiler: str, instruction_sets: Sequence[str], target: Path, *, link_flags: Sequence[str] = ()
+) -> None:
+    """Compile these variants into one library, which appears whole or not at all. Raises BuildError.
+
+    Each variant has a namespace of its own. Templates of the standard library that several of them use are
+    kept once, as the linker met them first: so the least demanding variant comes first.
+    """
+    variants = [name for name in reversed(INSTRUCTION_SETS) if name in instruction_sets]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=target.parent)
+    except OSError as error:
+        raise BuildError(f"cannot write to {target.parent}: {error.strerror}") from error
+    with folder, ThreadPoolExecutor(os.cpu_count()) as threads:
+        objects = [
+            threads.submit(_compile_object, compiler, source, variant, Path(folder.name))
+            for variant in variants
+            for source in sorted(SOURCE.glob("*.cpp"))
+        ]
+        unfinished = Path(folder.name) / "library.so"
+        paths = [str(future.result()) for future in objects]
+        _run([compiler, "-shared", "-pthread", *paths, *link_flags, "-o", str(unfinished)])
+        unfinished.replace(target)
+
+
+def _compile_object(compiler: str, source: Path, variant: str, folder: Path) -> Path:
+    target = folder / f"{source.stem}-{variant}.o"
+    suffix = variant.replace("-", "_")
+    names = [f"-Dforebay=forebay_{suffix}", f"-DFOREBAY_VARIANT={suffix}"]
+    flags = [*_FLAGS, *INSTRUCTION_SETS[variant][0], *names]
+    _run([compiler, *flags, "-c", str(source), "-o", str(target)])
     return target
 
 
-def build_shipped() -> list[Path]:
-    """Build all variants for this architecture into the package, for a wheel; returns their paths."""
-    compiler = find_compiler()
-    names = list(INSTRUCTION_SETS) if platform.machine() == "x86_64" else ["portable"]
-    paths = [SHIPPED / _file_name(name, source_hash()) for name in names]
-    for name, path in zip(names, paths, strict=True):
-        compile_library(compiler, name, path)
-    return paths
-
-
-def compile_library(compiler: str, instruction_set: str, target: Path) -> None:
-    """Compile to `target`, which appears whole or not at all. Raises BuildError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".so")
-    except OSError as error:
-        raise BuildError(f"cannot write to {target.parent}: {error.strerror}") from error
-    os.close(handle)
-    unfinished = Path(name)
-    flags = [*_FLAGS, *INSTRUCTION_SETS[instruction_set][0]]
-    sources = [str(path) for path in sorted(SOURCE.glob("*.cpp"))]
-    try:
-        result = subprocess.run(
-            [compiler, *flags, *sources, "-o", name], capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            raise BuildError(f"{compiler} failed:\n{result.stderr[-2000:]}")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildError(f"{command[0]} failed:\n{result.stderr[-2000:]}")
 
 
 def find_compiler() -> str:
@@ -116,10 +147,6 @@ def cache_folder() -> Path:
     """Return the folder of the libraries built on this machine."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "forebay" / "native"
-
-
-def _file_name(instruction_set: str, version: str) -> str:
-    return f"forebay-{instruction_set}-{version}.so"
 
 
 def source_hash() -> str:
@@ -150,7 +177,7 @@ def main() -> None:
     """Build what the command line names, or the best for this machine."""
     for name in sys.argv[1:] or supported_sets()[:1]:
         try:
-            sys.stdout.write(f"{library_path(name)}\n")
+            sys.stdout.write(f"{compiled_library(name).path}\n")
         except BuildError as error:
             sys.exit(f"native kernels: {error}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from backend_engine.batch import ForwardBatch
@@ -38,6 +40,7 @@ class NativeDecoder:
         self.block_size = pages.block_size
         self.page_tensors = pages.tensors
         self._vocab = model.config.vocab_size
+        self._none = torch.empty(0, self._vocab)
         # The library reads weights where they are, so all that owns them must live as long as this.
         self._model, self._pages, self._team = model, pages, team
         self._cos, self._sin = (table.contiguous() for table in model.rope.tables)
@@ -64,10 +67,13 @@ class NativeDecoder:
         if hasattr(self, "_handle"):
             self._team.library.decoder_delete(self._handle)
 
-    def forward(self, batch: ForwardBatch) -> torch.Tensor:
-        """Compute `batch` and return its logits, fp32 [logit rows, vocab]."""
+    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
+        """Compute `batch` and return the logits wanted, fp32 [rows, vocab]; for `best` see `Decoder`."""
         query_starts, context_lengths = _integers(batch.query_starts), _integers(batch.context_lengths)
-        logits = torch.empty(len(batch.logit_rows), self._vocab)
+        places = batch.logit_places
+        # No operation of torch's where nobody reads logits: its threads would wake up.
+        logits = torch.empty(max(places) + 1, self._vocab) if max(places, default=-1) >= 0 else self._none
+        logit_places = _integers(places)
         struct = BatchStruct(
             tokens=len(batch.token_ids),
             sequences=len(batch.context_lengths),
@@ -81,6 +87,8 @@ class NativeDecoder:
             context_lengths=ctypes.addressof(context_lengths),
             block_tables=batch.block_tables.data_ptr(),
             logit_rows=batch.logit_rows.data_ptr(),
+            logit_places=ctypes.addressof(logit_places),
+            best=None if best is None else best.ctypes.data,
             logits=logits.data_ptr(),
         )
         library = self._team.library

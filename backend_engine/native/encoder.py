@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend_engine.native.abi import LinearStruct
-from backend_engine.native.build import BuildError, library_path, supported_sets
+from backend_engine.native.build import BuildError, supported_sets
+from backend_engine.native.variant import Variant
 
 _Pointer = ctypes.c_void_p
 _Int = ctypes.c_int64
@@ -114,21 +115,15 @@ class NativeEncoder:
 
         The head's width must be a multiple of 16, and hidden and inner ones of 32.
         """
-        name = instruction_set or supported_sets()[0]
         try:
-            functions = ctypes.CDLL(str(library_path(name)))
+            variant = Variant(instruction_set or supported_sets()[0])
         except OSError as error:
-            raise BuildError(f"the library for {name} does not load: {error}") from error
-        self._forward = functions.forebay_encoder_forward
-        self._forward.argtypes, self._forward.restype = [_Pointer, ctypes.POINTER(TextsStruct)], None
-        self._delete = functions.forebay_encoder_delete
-        self._delete.argtypes, self._delete.restype = [_Pointer], None
-        self._delete_team = functions.forebay_team_delete
-        self._delete_team.argtypes, self._delete_team.restype = [_Pointer], None
-        functions.forebay_team_new.argtypes = [ctypes.c_int]
-        functions.forebay_team_new.restype = _Pointer
-        functions.forebay_encoder_new.argtypes = [_Pointer, ctypes.POINTER(ModelStruct)]
-        functions.forebay_encoder_new.restype = _Pointer
+            raise BuildError(f"the library does not load: {error}") from error
+        self._forward = variant.function("encoder_forward", None, _Pointer, ctypes.POINTER(TextsStruct))
+        self._delete = variant.function("encoder_delete", None, _Pointer)
+        self._delete_team = variant.function("team_delete", None, _Pointer)
+        new_team = variant.function("team_new", _Pointer, ctypes.c_int)
+        new_encoder = variant.function("encoder_new", _Pointer, _Pointer, ctypes.POINTER(ModelStruct))
 
         self._hidden = weights.hidden
         # What the kernels read through pointers has to live as long as they do.
@@ -148,8 +143,8 @@ class NativeEncoder:
             norm=self._keep(weights.norm[0]),
             norm_bias=self._keep(weights.norm[1]),
         )
-        self._team: int = functions.forebay_team_new(threads)
-        self._handle: int = functions.forebay_encoder_new(self._team, ctypes.byref(self._model))
+        self._team: int = new_team(threads)
+        self._handle: int = new_encoder(self._team, ctypes.byref(self._model))
 
     def __call__(self, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return last states fp32 [tokens, hidden] and unit vectors fp32 [texts, hidden].

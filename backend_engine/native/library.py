@@ -7,35 +7,40 @@ from functools import cache
 
 import structlog
 
-from backend_engine.native.abi import BatchStruct, LinearStruct, ModelStruct, PagesStruct
-from backend_engine.native.build import BuildError, library_path, supported_sets
+from backend_engine.native.abi import BatchStruct, DrawStruct, LinearStruct, ModelStruct, PagesStruct
+from backend_engine.native.build import BuildError, supported_sets
 from backend_engine.native.huge_memory import HugeMemory
+from backend_engine.native.variant import Variant
 
 _log = structlog.get_logger("engine")
 
 
 class Library:
-    """The C functions of one variant of the library."""
+    """The C functions of one variant."""
 
     def __init__(self, instruction_set: str) -> None:
-        """Load it, compiling it first if need be; raises BuildError, or OSError if it does not load."""
-        functions = ctypes.CDLL(str(library_path(instruction_set)))
+        """Load it from the wheel's library, or from one compiled here, which is done first if need be.
+
+        Raises BuildError, or OSError if it does not load.
+        """
+        variant = Variant(instruction_set)
+        self.origin = variant.origin
         self.instruction_set = instruction_set
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        self.team_new = functions.forebay_team_new
-        self.team_new.argtypes, self.team_new.restype = [ctypes.c_int], pointer
-        self.team_delete = functions.forebay_team_delete
-        self.team_delete.argtypes, self.team_delete.restype = [pointer], None
-        self.linear = functions.forebay_linear
-        self.linear.argtypes = [pointer, ctypes.POINTER(LinearStruct), pointer, size, pointer]
-        self.linear.restype = None
-        self.decoder_new = functions.forebay_decoder_new
-        self.decoder_new.argtypes, self.decoder_new.restype = [pointer, ctypes.POINTER(ModelStruct)], pointer
-        self.decoder_delete = functions.forebay_decoder_delete
-        self.decoder_delete.argtypes, self.decoder_delete.restype = [pointer], None
-        self.decoder_forward = functions.forebay_decoder_forward
-        self.decoder_forward.argtypes = [pointer, ctypes.POINTER(PagesStruct), ctypes.POINTER(BatchStruct)]
-        self.decoder_forward.restype = None
+        function = variant.function
+        self.team_new = function("team_new", pointer, ctypes.c_int)
+        self.team_delete = function("team_delete", None, pointer)
+        self.linear = function("linear", None, pointer, ctypes.POINTER(LinearStruct), pointer, size, pointer)
+        self.decoder_new = function("decoder_new", pointer, pointer, ctypes.POINTER(ModelStruct))
+        self.decoder_delete = function("decoder_delete", None, pointer)
+        self.decoder_forward = function(
+            "decoder_forward", None, pointer, ctypes.POINTER(PagesStruct), ctypes.POINTER(BatchStruct)
+        )
+
+        self.draw = function("draw", None, pointer, ctypes.POINTER(DrawStruct), size, size, pointer)
+
+    def __str__(self) -> str:
+        return f"{self.instruction_set}, {self.origin}"
 
 
 class Team:

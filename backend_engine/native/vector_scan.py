@@ -7,7 +7,8 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_engine.native.build import BuildError, library_path, supported_sets
+from backend_engine.native.build import BuildError, supported_sets
+from backend_engine.native.variant import Variant
 
 LANES = 16
 """A vector's width must be a multiple of this."""
@@ -18,26 +19,13 @@ class VectorScan:
 
     def __init__(self, instruction_set: str | None = None) -> None:
         """Load the kernel, compiling it first if need be; raises BuildError."""
-        name = instruction_set or supported_sets()[0]
         try:
-            self._scan = ctypes.CDLL(str(library_path(name))).forebay_vector_scan
+            variant = Variant(instruction_set or supported_sets()[0])
         except OSError as error:
-            raise BuildError(f"the library for {name} does not load: {error}") from error
+            raise BuildError(f"the library does not load: {error}") from error
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        self._scan.argtypes = [
-            pointer,
-            pointer,
-            size,
-            size,
-            pointer,
-            size,
-            size,
-            pointer,
-            size,
-            pointer,
-            pointer,
-        ]
-        self._scan.restype = size
+        inputs = (pointer, pointer, size, size, pointer, size, size, pointer, size)
+        self._scan = variant.function("vector_scan", size, *inputs, pointer, pointer)
 
     def __call__(
         self,

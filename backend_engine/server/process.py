@@ -118,6 +118,7 @@ class ServerProcess:
             "listening",
             url=url,
             seconds=round(time.monotonic() - started, 2),
+            kernels=loaded.kernels,
             kv_blocks=core.scheduler.pool.num_blocks,
             kv_tokens=core.scheduler.capacity_tokens,
             max_context=max_context,

@@ -42,12 +42,46 @@ _MAPS = (*_DEFINITIONS, "properties", "patternProperties")
 _EXCLUSIVE = ("exclusiveMinimum", "exclusiveMaximum")
 _BOUNDS = (*_EXCLUSIVE, "minimum", "maximum")
 
+# The days that there are, from the year 1 on: llguidance 1.9 takes any February for a leap year's, and knows
+# a year 0, which date parsers refuse.
+_YEAR = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_FOURTH = "(0[48]|[2468][048]|[13579][26])"
+_REAL_DATE = (
+    f"^({_YEAR}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+    f"|([0-9]{{2}}{_FOURTH}|{_FOURTH}00)-02-29)"
+)
+_DATED = ("date", "date-time")
+
 ANY_OBJECT: Schema = {"type": "object"}
 
 
 def styled(schema: Schema) -> str:
     """Return `schema` as JSON text with our spacing rules in it, in place of any the caller put there."""
-    return json.dumps({**schema, _STYLE_KEY: _STYLE})
+    return json.dumps({**with_real_dates(schema), _STYLE_KEY: _STYLE})
+
+
+def with_real_dates(schema: Schema) -> Schema:
+    """Return `schema` with every date in it held to the calendar."""
+    dated = schema.get("format") in _DATED and not schema.keys() & {"enum", "const"}
+    schema = dict(schema)
+    if dated and isinstance(others := schema.get("allOf", []), list):
+        schema["allOf"] = [*others, {"pattern": _REAL_DATE}]
+    for key in _MAPS:
+        if isinstance(members := schema.get(key), dict):
+            schema[key] = {name: _with_real_dates(part) for name, part in members.items()}
+    for key in _ONE:
+        if key in schema:
+            schema[key] = _with_real_dates(schema[key])
+    for key in _LISTS:
+        if isinstance(parts := schema.get(key), list):
+            schema[key] = [_with_real_dates(part) for part in parts]
+    return schema
+
+
+def _with_real_dates(part: Any) -> Any:
+    return with_real_dates(part) if isinstance(part, dict) else part
 
 
 def faulty_part(schema: Schema, checker: Checker) -> tuple[str, str] | None:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from backend_engine.protocol import MAX_PRIORITY
+
 ANY_MODEL = "*"
 DEFAULT_MODEL = "smollm2-135m-instruct"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -156,6 +158,8 @@ class Tenant(Struct, frozen=True):
     name: TenantName
     key_hash: KeyHash | None = None
     limits: Limits = Limits()
+    priority: Annotated[int, Meta(ge=-MAX_PRIORITY, le=MAX_PRIORITY)] = 0
+    """Its place in the bundled engine's queue: lower goes first."""
 
 
 class StateConfig(Struct, frozen=True):

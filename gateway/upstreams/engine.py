@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from backend_engine.protocol import SALT_HEADER
+from backend_engine.protocol import PRIORITY_HEADER, SALT_HEADER
 from gateway.answer import Answer
 from gateway.config.schema import EngineUpstream
 from gateway.errors import InvalidRequest, UpstreamNotReady
@@ -59,9 +60,12 @@ class Engine:
         config: EngineUpstream,
         status: EngineStatus,
         *,
+        priorities: Mapping[str, int] = MappingProxyType({}),
         patience_s: float = START_PATIENCE_S,
     ) -> None:
+        """`priorities` are those of tenants; 0 where there is none."""
         self.name = name
+        self._priorities = priorities
         self._model = config.model
         self._status = status
         self._patience_s = patience_s
@@ -80,7 +84,10 @@ class Engine:
             message = "The bundled engine has no embeddings; route this model to another upstream."
             raise InvalidRequest(message, param="model", code="unsupported_endpoint")
         base_url = await self._status.base_url(self.name, self._patience_s)
-        return await self._http.post(f"{base_url}/v1", request, {SALT_HEADER: _salt(request.tenant)})
+        # Always said, as it overrules what a body says: no client may pass another tenant's in the queue.
+        priority = self._priorities.get(request.tenant, 0)
+        headers = {SALT_HEADER: _salt(request.tenant), PRIORITY_HEADER: str(priority)}
+        return await self._http.post(f"{base_url}/v1", request, headers)
 
     async def models(self) -> Sequence[ModelCard]:
         return [ModelCard(self._model, owned_by=PROVIDER_FOREBAY)]

@@ -9,20 +9,23 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from backend_engine.assemble import LoadedModel, build_decoder, build_engine, load_model
+from backend_engine.batch import ForwardBatch
 from backend_engine.engine import Engine
 from backend_engine.kv.dtype import KVDtype
 from backend_engine.kv.events import KvEventLog
 from backend_engine.launcher import EngineOptions
 from backend_engine.native.decoder import NativeDecoder
 from backend_engine.request import Request
-from backend_engine.runner import Runner
+from backend_engine.runner import Computed, Runner
 from backend_engine.scheduler import Scheduled
 from tests.backend_engine.support.generate import make_request
 from tests.backend_engine.support.prompts import natural_prompts
@@ -52,20 +55,37 @@ class Condition:
         )
 
 
+class AllLogits:
+    """Computes every row's logits, wanted or not, and holds the likeliest tokens to them."""
+
+    def __init__(self, decoder: NativeDecoder) -> None:
+        self.block_size = decoder.block_size
+        self.page_tensors = decoder.page_tensors
+        self.logits = torch.empty(0)
+        self._decoder = decoder
+
+    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
+        self.logits = self._decoder.forward(replace(batch, best_only=frozenset()), best)
+        assert best is not None
+        assert np.array_equal(best, self.logits.numpy().argmax(axis=1))
+        return self.logits[[row for row, place in enumerate(batch.logit_places) if place >= 0]]
+
+
 class RecordingRunner(Runner):
     """Hashes the logits from which each token is chosen."""
 
     def __init__(self, decoder: NativeDecoder) -> None:
-        super().__init__(decoder)
+        self._all_logits = AllLogits(decoder)
+        super().__init__(self._all_logits)
         self.digests: dict[Request, Digests] = {}
 
-    def run(self, step: Sequence[Scheduled]) -> torch.Tensor:
-        logits = super().run(step)
+    def run(self, step: Sequence[Scheduled]) -> Computed:
+        computed = super().run(step)
         ended = [item.request for item in step if item.reaches_end]
-        for request, row in zip(ended, logits, strict=True):
+        for request, row in zip(ended, self._all_logits.logits, strict=True):
             digest = hashlib.blake2b(row.numpy().tobytes(), digest_size=8).digest()
             self.digests.setdefault(request, []).append(digest)
-        return logits
+        return computed
 
 
 def run(

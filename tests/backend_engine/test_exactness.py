@@ -267,12 +267,14 @@ def test_all_prompts_equal_transformers(
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_all_prompts_under_each_condition(
+def test_many_prompts_under_each_condition(
     condition: Condition,
     fp32: LoadedModel,
     smollm2_path: Path,
     prompts: list[list[int]],
     reference: Reference,
 ) -> None:
-    check_condition(condition, fp32, smollm2_path, prompts, reference, tokens=64, seed=2)
-    print(f"{condition.__name__}: {reference.ties} ties in {len(prompts)} x 64 tokens")
+    """A third of the prompts: `test_bitwise` holds the kernels to far more, this the torch path in fp32."""
+    chosen = prompts[::3]
+    check_condition(condition, fp32, smollm2_path, chosen, reference, tokens=64, seed=2)
+    print(f"{condition.__name__}: {reference.ties} ties in {len(chosen)} x 64 tokens")

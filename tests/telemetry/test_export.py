@@ -22,6 +22,8 @@ from telemetry.spans import Kind, RecordedSpan, Tracer
 from tests.support.otlp_receiver import OtlpReceiver
 
 CALLER = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 3, "vendor=a,other=b")
+# The exporter starts at low priority, which takes long on a busy machine.
+PATIENCE_S = 60.0
 PLAIN_ENVIRON = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
 
 
@@ -81,7 +83,7 @@ async def test_a_whole_trace_arrives_as_it_was_made(collector: OtlpReceiver) -> 
     assert call.links == [("a" * 32, "b" * 16)]
     queue = trace.find("queue")
     assert queue.end_ns - queue.start_ns == 5
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert telemetry.dropped() == 0
 
 
@@ -91,10 +93,10 @@ async def test_closing_delivers_what_is_left_and_ends_the_process(collector: Otl
     made = [telemetry.tracer.start(f"span {number}") for number in range(1000)]
     for span in made:
         span.end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert {span.context.trace_id for span in made} == set(collector.traces)
     assert not exporter.is_running()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
 
 
 async def test_standard_variables_reach_the_exporter(collector: OtlpReceiver) -> None:
@@ -106,7 +108,7 @@ async def test_standard_variables_reach_the_exporter(collector: OtlpReceiver) ->
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="http://127.0.0.1:9/v1/traces",
     )
     telemetry.tracer.start("span").end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert collector.headers[0]["authorization"] == "Basic abc"
     assert collector.headers[0]["x-project"] == "p"
     assert collector.resources[0]["service.name"] == "renamed"
@@ -126,7 +128,7 @@ async def test_a_collector_that_is_down_costs_spans_and_one_log_line(
     span = telemetry.tracer.start("found")
     span.end()
     await collector.wait_for_trace(span.context.trace_id, {"found"})
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     log = capfd.readouterr().err
     assert log.count("collector does not take spans") == 1
     assert log.count("collector answers again") == 1
@@ -164,7 +166,7 @@ async def test_an_exporter_that_dies_is_replaced(
     span = telemetry.tracer.start("after")
     span.end()
     await collector.wait_for_trace(span.context.trace_id, {"after"})
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert telemetry.dropped() == 1
 
 
@@ -174,7 +176,7 @@ async def test_what_cannot_be_packed_is_left_out_and_its_neighbours_arrive(colle
         span = telemetry.tracer.start("odd")
         span.set("value", value)
         span.end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert [trace.spans[0].attributes for trace in collector.traces.values()] == [{"value": "fine"}]
     assert telemetry.dropped() == 2
 
@@ -184,7 +186,7 @@ async def test_another_protocol_is_named_and_not_silently_ignored(
 ) -> None:
     telemetry = start(collector, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
     telemetry.tracer.start("span").end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert len(collector.traces) == 1
     assert '"configured": "grpc"' in capfd.readouterr().err
 
@@ -199,7 +201,7 @@ async def test_numbers_that_otlp_has_no_room_for_become_text(
     span = telemetry.tracer.start("number")
     span.set("value", value)
     span.end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert collector.traces[span.context.trace_id].spans[0].attributes == {"value": arrives}
 
 
@@ -208,7 +210,7 @@ async def test_a_value_of_a_wrong_type_costs_itself_alone(collector: OtlpReceive
     span = telemetry.tracer.start("typed wrongly")
     span.update({"none": None, "nested": {"a": {}}, "mixed": [1, "a"], "fine": 1})  # type: ignore[dict-item]
     span.end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     assert collector.traces[span.context.trace_id].spans[0].attributes["fine"] == 1
 
 
@@ -217,7 +219,7 @@ async def test_long_and_many_attributes_are_cut_before_they_are_sent(collector: 
     span = telemetry.tracer.start("n" * 5000)
     span.update({f"key {number}": "x" * 50_000 for number in range(150)})
     span.end()
-    await telemetry.close()
+    await telemetry.close(PATIENCE_S)
     seen = collector.traces[span.context.trace_id].spans[0]
     assert len(seen.name) == 256
     assert len(seen.attributes) == 128

@@ -43,10 +43,20 @@ struct Pages {
   float* v_scales;
 };
 
-// One step; see batch.py. `logits` is fp32 [rows, vocab], for the tokens at `logit_rows`.
+// One step; see batch.py. For the tokens at `logit_rows`: `best` [rows] is where each one's likeliest token goes,
+// and `logit_places` [rows] says which row of `logits`, fp32 [.., vocab], is for its logits: none if negative.
 struct Batch {
   int64_t tokens, sequences, table_width, block_size, rows;
-  const int64_t *token_ids, *positions, *slots, *query_starts, *context_lengths, *block_tables, *logit_rows;
+  const int64_t *token_ids, *positions, *slots, *query_starts, *context_lengths, *block_tables, *logit_rows, *logit_places;
+  int64_t* best;
   float* logits;
+};
+
+// How a token is drawn from a row of logits [vocab]; see sampling/params.py. `point` is in [0, 1).
+struct Draw {
+  const float* logits;
+  int64_t top_k;
+  double top_p, point;
+  float temperature, min_p;
 };
 }

@@ -7,6 +7,9 @@ void grow(std::vector<float>& buffer, int64_t size) {
   if (buffer.size() < static_cast<size_t>(size)) buffer.resize(static_cast<size_t>(size));
 }
 
+// With fewer pieces of attention than this for each thread, contexts are shared out by splits.
+constexpr int64_t kPiecesEnough = 8;
+
 }  // namespace
 
 void Decoder::forward(const Pages& pages, const Batch& batch) {
@@ -59,12 +62,33 @@ void Decoder::attend(Member& me, LayerPages<Element> pages, const Layer& layer, 
       pages.write(batch.slots[row], head, k + head * dim, v + head * dim);
     }
   });
-  Attention<Element> attention(pages, model_, batch, qkv_.data(), attended_.data());
+  Attention<Element> attention(pages, model_, batch, qkv_.data());
+  const bool in_parts = !parts_.empty();
+  const int64_t group = model_.heads / model_.kv_heads;
   me.each(static_cast<int64_t>(spans_.size()) * model_.kv_heads, [&](int64_t piece) {
     const Span& span = spans_[piece / model_.kv_heads];
-    attention.attend(span.sequence, piece % model_.kv_heads, span.begin, span.end);
+    const int64_t kv_head = piece % model_.kv_heads;
+    const auto each_state = [&](auto use) {
+      for (int64_t row = span.begin; row < span.end; ++row)
+        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head)
+          use(in_parts ? part(row, head, span.first) : state(row, head));
+    };
+    each_state([&](Running& running) { running.begin(dim); });
+    attention.attend(span.table, kv_head, span.begin, span.end, span.first, span.last,
+                     [&](int64_t row, int64_t head) -> Running& {
+                       return in_parts ? part(row, head, span.first) : state(row, head);
+                     });
+    if (!in_parts) each_state([&](Running& running) { running.finish(dim); });
   });
-  me.each(batch.tokens, [&](int64_t row) { heads_.quantize_row(row, &attended_[row * q_width]); });
+  me.each(batch.tokens, [&](int64_t row) {
+    for (int64_t head = 0; in_parts && head < model_.heads; ++head) {
+      Running& whole = state(row, head);
+      whole.begin(dim);
+      for (int64_t split = 0; split < splits_of(batch.positions[row] + 1); ++split) whole.join(part(row, head, split), dim);
+      whole.finish(dim);
+    }
+    heads_.quantize_row(row, &attended_[row * q_width]);
+  });
   linear(me, layer.output, heads_, batch.tokens, [&](int64_t row, int64_t first, F32 y) {
     float* residual = &hidden_[row * hidden + first];
     store(residual, add(load(residual), y));
@@ -90,8 +114,11 @@ void Decoder::logits(Member& me, const Batch& batch) {
     rms_norm(&hidden_[batch.logit_rows[row] * hidden], model_.norm, model_.eps, hidden, &normed_[row * hidden]);
     stream_.quantize_row(row, &normed_[row * hidden]);
   });
-  linear(me, model_.head, stream_, batch.rows,
-         [&](int64_t row, int64_t first, F32 y) { store_outputs(batch.logits + row * vocab, first, vocab, y); });
+  linear(me, model_.head, stream_, batch.rows, [&](int64_t row, int64_t first, F32 y) {
+    if (batch.logit_places[row] >= 0) store_outputs(batch.logits + batch.logit_places[row] * vocab, first, vocab, y);
+    if (batch.best) best_.see(model_.head, row, first, y);
+  });
+  if (batch.best) me.each(batch.rows, [&](int64_t row) { batch.best[row] = best_.find(model_.head, stream_, row); });
 }
 
 void Decoder::reserve(const Batch& batch) {
@@ -103,13 +130,40 @@ void Decoder::reserve(const Batch& batch) {
   stream_.reserve(rows);
   heads_.reserve(rows);
   inner_.reserve(rows);
+  best_.reserve(model_.head, batch.rows);
+  plan_attention(batch);
+}
+
+void Decoder::plan_attention(const Batch& batch) {
+  const int64_t heads = model_.heads, dim = model_.head_dim;
+  const int64_t most = rows_per_task(heads / model_.kv_heads);
   spans_.clear();
-  const int64_t most = rows_per_task(model_.heads / model_.kv_heads);
   for (int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
     const int64_t end = batch.query_starts[sequence + 1];
-    for (int64_t row = batch.query_starts[sequence]; row < end; row += most)
-      spans_.push_back({sequence, row, row + most < end ? row + most : end});
+    for (int64_t row = batch.query_starts[sequence]; row < end; row += most) {
+      const int64_t behind = row + most < end ? row + most : end;
+      const int64_t* table = batch.block_tables + sequence * batch.table_width;
+      spans_.push_back({table, row, behind, 0, splits_of(batch.positions[behind - 1] + 1)});
+    }
   }
+  states_.resize(static_cast<size_t>(batch.tokens * heads));
+  for (int64_t at = 0; at < batch.tokens * heads; ++at) states_[at].values = &attended_[at * dim];
+  parts_.clear();
+  // So few pieces that threads would wait for the one with the longest: contexts are shared out, too.
+  if (team_.threads() == 1 || static_cast<int64_t>(spans_.size()) * model_.kv_heads >= kPiecesEnough * team_.threads())
+    return;
+  first_part_.assign(1, 0);
+  std::vector<Span> whole;
+  whole.swap(spans_);
+  for (const Span& span : whole) {
+    for (int64_t row = span.begin; row < span.end; ++row)
+      first_part_.push_back(first_part_.back() + heads * span.last);
+    for (int64_t split = 0; split < span.last; ++split)
+      spans_.push_back({span.table, span.begin, span.end, split, split + 1});
+  }
+  parts_.resize(static_cast<size_t>(first_part_.back()));
+  grow(part_values_, first_part_.back() * dim);
+  for (size_t at = 0; at < parts_.size(); ++at) parts_[at].values = &part_values_[at * dim];
 }
 
 }  // namespace forebay

@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "gated.h"
+#include "largest_output.h"
 
 namespace forebay {
 
@@ -28,18 +29,28 @@ class Decoder {
   void feed_forward(Member& me, const Layer& layer, int64_t rows);
   void logits(Member& me, const Batch& batch);
   void reserve(const Batch& batch);
+  void plan_attention(const Batch& batch);
 
-  // A piece of attention: some rows of one sequence.
+  // A piece of attention: rows [begin, end) of one sequence, through splits [first, last) of their context.
   struct Span {
-    int64_t sequence, begin, end;
+    const int64_t* table;
+    int64_t begin, end, first, last;
   };
+
+  // The state of a query vector, or that of its part `split` where a context is shared out by splits.
+  Running& state(int64_t row, int64_t head) { return states_[row * model_.heads + head]; }
+  Running& part(int64_t row, int64_t head, int64_t split) { return parts_[first_part_[row] + head * parts_of(row) + split]; }
+  int64_t parts_of(int64_t row) const { return (first_part_[row + 1] - first_part_[row]) / model_.heads; }
 
   Team& team_;
   const Model model_;
   const std::vector<Layer> layers_;
   std::vector<Span> spans_;
-  std::vector<float> hidden_, qkv_, attended_, normed_;
+  std::vector<Running> states_, parts_;
+  std::vector<int64_t> first_part_;  // of each row, and their number
+  std::vector<float> hidden_, qkv_, attended_, normed_, part_values_;
   QuantizedRows stream_, heads_, inner_;
+  LargestOutput best_;
 };
 
 }  // namespace forebay

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "exported.h"
+
 namespace forebay {
 namespace {
 
@@ -192,11 +194,11 @@ using forebay::Encoder;
 #pragma GCC visibility push(default)
 extern "C" {
 
-void* forebay_encoder_new(void* team, const EncoderModel* model) {
+void* EXPORTED(encoder_new)(void* team, const EncoderModel* model) {
   return new Encoder(*static_cast<forebay::Team*>(team), *model);
 }
-void forebay_encoder_delete(void* encoder) { delete static_cast<Encoder*>(encoder); }
-void forebay_encoder_forward(void* encoder, const EncoderTexts* texts) {
+void EXPORTED(encoder_delete)(void* encoder) { delete static_cast<Encoder*>(encoder); }
+void EXPORTED(encoder_forward)(void* encoder, const EncoderTexts* texts) {
   static_cast<Encoder*>(encoder)->forward(*texts);
 }
 }

@@ -1,16 +1,18 @@
 // The functions that Python calls (see library.py). None of them throws for arguments that its callers check.
 #include "decoder.h"
+#include "draw.h"
+#include "exported.h"
 
 using namespace forebay;
 
 #pragma GCC visibility push(default)
 extern "C" {
 
-void* forebay_team_new(int threads) { return new Team(threads); }
-void forebay_team_delete(void* team) { delete static_cast<Team*>(team); }
+void* EXPORTED(team_new)(int threads) { return new Team(threads); }
+void EXPORTED(team_delete)(void* team) { delete static_cast<Team*>(team); }
 
 // y [rows, out_features] of x [rows, in_features], both fp32.
-void forebay_linear(void* team, const Linear* w, const float* x, int64_t rows, float* y) {
+void EXPORTED(linear)(void* team, const Linear* w, const float* x, int64_t rows, float* y) {
   QuantizedRows quantized(w->in_features);
   quantized.reserve(rows);
   static_cast<Team*>(team)->run([&](Member& me) {
@@ -21,10 +23,15 @@ void forebay_linear(void* team, const Linear* w, const float* x, int64_t rows, f
   });
 }
 
-void* forebay_decoder_new(void* team, const Model* model) { return new Decoder(*static_cast<Team*>(team), *model); }
-void forebay_decoder_delete(void* decoder) { delete static_cast<Decoder*>(decoder); }
-void forebay_decoder_forward(void* decoder, const Pages* pages, const Batch* batch) {
+void* EXPORTED(decoder_new)(void* team, const Model* model) { return new Decoder(*static_cast<Team*>(team), *model); }
+void EXPORTED(decoder_delete)(void* decoder) { delete static_cast<Decoder*>(decoder); }
+void EXPORTED(decoder_forward)(void* decoder, const Pages* pages, const Batch* batch) {
   static_cast<Decoder*>(decoder)->forward(*pages, *batch);
+}
+
+void EXPORTED(draw)(void* team, const Draw* draws, int64_t rows, int64_t vocab, int64_t* tokens) {
+  static_cast<Team*>(team)->run(
+      [&](Member& me) { me.each(rows, [&](int64_t row) { tokens[row] = DrawRow(draws[row], vocab).token(); }); });
 }
 }
 #pragma GCC visibility pop

@@ -213,6 +213,15 @@ inline void linear(Member& me, const Linear& w, const QuantizedRows& x, int64_t 
   });
 }
 
+// Sixteen outputs of one row, the same bits as in any product.
+template <class Format>
+inline F32 one_panel(const Linear& w, const QuantizedRows& x, int64_t row, int64_t panel) {
+  const int64_t panels[1] = {panel};
+  F32 y[1][1];
+  tile<Format, 1, 1>(w, panels, x, row, y, false);
+  return w.bias ? add(y[0][0], load(w.bias + panel * kLanes)) : y[0][0];
+}
+
 // Stores what of sixteen outputs is inside [0, features).
 inline void store_outputs(float* y, int64_t first, int64_t features, F32 values) {
   if (first + kLanes <= features) {

@@ -4,10 +4,11 @@
 
 namespace forebay {
 
-// How much of a product is kept in registers: rows by panels, and query vectors of attention.
+// How much is kept in registers: rows by panels of a product, query vectors of attention and sums for them.
 constexpr int kTileRows = 6;
 constexpr int kTilePanels = 2;
-constexpr int kTileQueries = 12;
+constexpr int kTileQueries = 6;
+constexpr int kTileSums = 24;
 
 using F32 = __m512;
 using I32 = __m512i;

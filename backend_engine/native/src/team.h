@@ -37,6 +37,8 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
+  int threads() const { return threads_; }
+
   // Runs `body` in the calling thread, and in as many others as turn up in time; one run at a time.
   void run(const std::function<void(Member&)>& body);
 

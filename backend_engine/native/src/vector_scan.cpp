@@ -1,4 +1,5 @@
 // The nearest of some rows of a table of fp16 vectors.
+#include "exported.h"
 #include "simd.h"
 
 namespace forebay {
@@ -45,9 +46,9 @@ extern "C" {
 // `chunks` and `tags`: tables of 2^chunk_bits rows of `dim` fp16 values, `dim` a multiple of 16, and of one tag each.
 // Writes at most `k` of those of `rows` [count] that have the tag `tag`, and their inner products with fp32 `query`
 // [dim], the greatest first, and returns how many.
-int64_t forebay_vector_scan(const uint16_t* const* chunks, const int64_t* const* tags, int64_t chunk_bits, int64_t dim,
-                            const int32_t* rows, int64_t count, int64_t tag, const float* query, int64_t k,
-                            int32_t* best_rows, float* best_scores) {
+int64_t EXPORTED(vector_scan)(const uint16_t* const* chunks, const int64_t* const* tags, int64_t chunk_bits,
+                              int64_t dim, const int32_t* rows, int64_t count, int64_t tag, const float* query,
+                              int64_t k, int32_t* best_rows, float* best_scores) {
   using namespace forebay;
   const Table table{chunks, tags, chunk_bits, dim};
   Best best{k, 0, best_rows, best_scores};

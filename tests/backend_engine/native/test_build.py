@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backend_engine.native import build, library
-from backend_engine.native.build import BuildError, compile_library, find_compiler, library_path
+from backend_engine.native.build import BuildError, compile_library, compiled_library, find_compiler
 
 
 @pytest.fixture
@@ -32,14 +34,14 @@ def quick_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_library_is_built_once_and_again_when_its_source_changes(
     own_cache: Path, quick_source: Path
 ) -> None:
-    first = library_path("portable")
+    first = compiled_library("portable").path
     built = first.stat().st_mtime_ns
     assert first.parent == own_cache
-    assert library_path("portable") == first
+    assert compiled_library("portable").path == first
     assert first.stat().st_mtime_ns == built
     quick_source.write_text('extern "C" int one() { return 2; }\n')
-    assert library_path("portable") != first
-    assert sorted(own_cache.iterdir()) == sorted({first, library_path("portable")})
+    assert compiled_library("portable").path != first
+    assert sorted(own_cache.iterdir()) == sorted({first, compiled_library("portable").path})
 
 
 def test_other_processes_find_the_library_under_the_same_name(own_cache: Path) -> None:
@@ -57,14 +59,59 @@ def test_other_processes_find_the_library_under_the_same_name(own_cache: Path) -
     assert len(hashes) == 1
 
 
-def test_a_library_shipped_with_the_package_needs_no_compiler(
-    tmp_path: Path, quick_source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def quick_kernels(quick_source: Path) -> None:
+    """Every function that Python looks up, quick to compile; one of them is shared by all variants."""
+    names = ("team_new", "team_delete", "linear", "decoder_new", "decoder_delete", "decoder_forward")
+    functions = "\n".join(f'extern "C" void NAME({name})() {{}}' for name in names)
+    quick_source.write_text(
+        f"""
+        #define JOIN(name, variant) forebay_##name##_##variant
+        #define EXPANDED(name, variant) JOIN(name, variant)
+        #define NAME(name) __attribute__((visibility("default"))) EXPANDED(name, FOREBAY_VARIANT)
+        {functions}
+        #if defined(__AVX2__)
+        __attribute__((noinline)) inline int demands() {{ return 2; }}
+        #else
+        __attribute__((noinline)) inline int demands() {{ return 1; }}
+        #endif
+        extern "C" int NAME(demands)() {{ return demands(); }}
+        """
+    )
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, quick_kernels: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a wheel's library would lie."""
     monkeypatch.setattr(build, "SHIPPED", tmp_path / "lib")
-    monkeypatch.setattr(build.platform, "machine", lambda: "riscv64")
-    (shipped,) = build.build_shipped()
+    return tmp_path / "lib" / build.shipped_name()
+
+
+def test_a_shipped_library_has_every_variant_and_needs_no_compiler(
+    shipped: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.build_shipped(shipped)
     monkeypatch.setenv("PATH", "")
-    assert library_path("portable") == shipped
+    for name in build.supported_sets():
+        loaded = library.Library(name)
+        assert (loaded.origin, loaded.instruction_set) == ("shipped", name)
+    assert not own_cache.exists()
+
+
+def test_a_shipped_library_that_does_not_load_gives_way_to_one_compiled_here(
+    shipped: Path, own_cache: Path
+) -> None:
+    shipped.parent.mkdir()
+    shipped.write_bytes(b"of some other machine")
+    assert library.Library("portable").origin == "compiled here"
+    assert [path.name.split("-")[1] for path in own_cache.iterdir()] == ["portable"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other machines have one variant")
+def test_what_variants_share_is_compiled_for_the_least_demanding(shipped: Path) -> None:
+    build.build_shipped(shipped)
+    functions = ctypes.CDLL(str(shipped))
+    assert [functions[f"forebay_demands_{name}"]() for name in ("portable", "avx2")] == [1, 1]
 
 
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing_behind(
@@ -72,7 +119,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing_behind(
 ) -> None:
     quick_source.write_text("this is not C++\n")
     with pytest.raises(BuildError, match="this"):
-        compile_library(find_compiler(), "portable", own_cache / "x.so")
+        compile_library(find_compiler(), ["portable"], own_cache / "x.so")
     assert list(own_cache.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from backend_engine.native.pages import NativePages
 from tests.backend_engine.support.dense_attention import prompt_logits
 from tests.backend_engine.support.tiny_models import LLAMA3_ROPE, random_model, save_directory
 
-BLOCKS, BLOCK = 40, 16
+BLOCKS, BLOCK = 80, 16
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama with groups of 3": ("llama", {"rope_parameters": LLAMA3_ROPE}),
     "llama with a head for each": ("llama", {"num_key_value_heads": 6, "head_dim": 32}),
@@ -124,6 +124,46 @@ def test_logits_are_bitwise_the_same_in_any_company_chunks_and_threads(
         pieces.run_in_pieces(random.Random(seed))
         for one, other in zip(whole.logits, pieces.logits, strict=True):
             assert torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def long_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = random_model("llama", max_position_embeddings=1024)
+    return save_directory(model, tmp_path_factory.mktemp("model"))
+
+
+def long_prompts() -> list[list[int]]:
+    """Contexts that end within, at and just behind the attention's splits of 256 positions."""
+    chance = random.Random(6)
+    return [[chance.randrange(700) for _ in range(length)] for length in (256, 257, 600)]
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_contexts_shared_out_over_threads_give_the_same_bits(long_context: Path, dtype: KVDtype) -> None:
+    prompts = long_prompts()
+    whole = Sequences(long_context, prompts, BEST, dtype, threads=1)
+    for at, prompt in enumerate(prompts):
+        whole.step([(at, len(prompt))])
+    reference = build_model(load_checkpoint(long_context), linear_format("int8", None))
+    expected = prompt_logits(reference, *prompts)
+    assert (torch.cat(whole.logits) - expected).norm() / expected.norm() < 0.1
+    for seed in range(2):
+        # A single sequence has too few pieces of attention for three threads.
+        shared = Sequences(long_context, prompts, BEST, dtype, threads=3)
+        shared.run_in_pieces(random.Random(seed))
+        for one, other in zip(whole.logits, shared.logits, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("variant", supported_sets()[1:])
+def test_all_instruction_sets_give_the_same_bits_over_several_splits(
+    long_context: Path, variant: str
+) -> None:
+    prompts = long_prompts()
+    best, other = (Sequences(long_context, prompts, name, "fp16", threads=2) for name in (BEST, variant))
+    best.run_in_pieces(random.Random(1))
+    other.run_in_pieces(random.Random(2))
+    assert torch.equal(torch.cat(best.logits), torch.cat(other.logits))
 
 
 @pytest.mark.parametrize("variant", supported_sets()[1:])

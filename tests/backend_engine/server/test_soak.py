@@ -68,7 +68,7 @@ async def one(http: aiohttp.ClientSession, chance: random.Random) -> str:
 async def test_nothing_is_left_behind(smollm2_path: Path, tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
     # A pool that is too small for the load, so that preemption is part of it.
-    options = {"model_name": "smollm2", "kv_memory_mb": 40, "log_level": "warning"}
+    options = {"model_name": "smollm2", "kv_memory_mb": 12, "log_level": "warning"}
     context = running_engine(smollm2_path, log, **options)
     url = await asyncio.to_thread(context.__enter__)
     try:

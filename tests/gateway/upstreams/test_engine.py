@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from backend_engine.launcher import EXIT_MODEL, EngineOptions
+from gateway.app import build_upstreams
 from gateway.config.load import load_config
-from gateway.config.schema import Config, EngineUpstream
+from gateway.config.schema import Config, EngineUpstream, Tenant
 from gateway.engines import engine_options
-from gateway.upstreams.base import State
+from gateway.upstreams.base import State, UpstreamRequest
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.engine_process import EngineReport, RestartPauses, SupervisedEngine
 from tests.gateway.support.engine import FakeLauncher
@@ -100,6 +101,7 @@ async def test_requests_carry_the_tenants_salt_and_the_engines_model_name(
     received = upstream.received[0]
     assert received.body == b'{"model":"tiny","messages":[{"role":"user","content":"Hi"}]}'
     assert len(received.headers["x-forebay-salt"]) == 64
+    assert received.headers["x-forebay-priority"] == "0"
     assert received.headers["traceparent"] == trace
     assert "authorization" not in received.headers
 
@@ -206,3 +208,23 @@ async def test_the_same_shape_of_request_for_every_model_of_the_engine(stand: St
     """`tiny` is no name of the configuration, so clients cannot use it."""
     async with stand.gateway.post(body=chat("tiny")) as response:
         assert response.status == 404
+
+
+async def test_the_place_in_the_queue_is_the_tenants_not_the_clients(
+    upstream: ScriptedUpstream,
+) -> None:
+    status = EngineStatus()
+    status.update(State.READY, upstream.url)
+    config = Config(
+        upstreams={"engine": EngineUpstream(model="tiny")},
+        tenants=(Tenant("slow", priority=7), Tenant("other")),
+    )
+    engine = build_upstreams(config, {"engine": status})["engine"]
+    await engine.start()
+    try:
+        body = b'{"model":"tiny","priority":-100}'
+        for tenant in ("slow", "other", "stranger"):
+            await engine.send(UpstreamRequest("/chat/completions", body, False, tenant, {}))
+    finally:
+        await engine.close()
+    assert [received.headers["x-forebay-priority"] for received in upstream.received] == ["7", "0", "0"]
