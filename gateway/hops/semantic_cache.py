@@ -24,7 +24,7 @@ from semantic_cache.freshness import Use, use_of
 from semantic_cache.replay import can_serve
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.client import SemanticClient
-from semantic_cache.semantic.protocol import Look, Looked
+from semantic_cache.semantic.protocol import Hurry, Look, Looked
 from semantic_cache.semantic.question import Rules, refuse_question, text_of
 from semantic_cache.store.base import Store
 from telemetry import names
@@ -126,6 +126,8 @@ class SemanticCache:
         now = self._clock()
         entry = await self._store.get(key)
         if entry is None or use_of(entry, state.directives, now) is not Use.FRESH:
+            # The process has not heard of it yet, unless it is the caller who wants something fresher.
+            self._client.tell(Hurry())
             return "miss", "gone", None
         if not self._fits(ex, state, entry):
             return "miss", "not_replayable", None
