@@ -48,17 +48,18 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
     async def count(store: Store) -> dict[str, object]:
         by_model: Counter[tuple[str, str]] = Counter()
         epochs: dict[str, int] = {}
-        usd = 0.0
+        usd, records = 0.0, 0
         async for kept in store.scan(tenant):
             by_model[kept.key.tenant, kept.entry.model] += 1
             usd += kept.entry.cost_usd
+            records += kept.stored is not None
         for name in {name for name, _ in by_model}:
             epochs[name] = (await store.epochs(name)).now
         held = await store.stats()
         return {
-            "entries": held.entries,
-            "bytes": held.bytes,
-            "semantic_records": held.records,
+            "entries": sum(by_model.values()),
+            "semantic_records": records,
+            "bytes_of_store": held.bytes,
             "cost_usd": round(usd, 6),
             "tenants": {
                 name: {
@@ -74,8 +75,9 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         sys.stdout.write(msgspec.json.encode(counted).decode() + "\n")
         return
     sys.stdout.write(
-        f"{counted['entries']} answers, {counted['bytes']} bytes; {counted['semantic_records']} may answer "
-        f"other questions; they had cost ${counted['cost_usd']}\n"
+        f"{counted['entries']} answers that had cost ${counted['cost_usd']}; "
+        f"{counted['semantic_records']} may answer other questions; the store takes "
+        f"{counted['bytes_of_store']} bytes, what was purged and is not deleted yet included\n"
     )
     tenants = counted["tenants"]
     assert isinstance(tenants, dict)
@@ -97,7 +99,7 @@ def purge(
 ) -> None:
     """Make answers invalid, at once and in all gateways, however many there are.
 
-    Answers to requests that are under way are meant as well. Room is freed bit by bit.
+    Answers to requests that are under way are meant as well. Room is freed when they are come upon or expire.
 
     Parameters
     ----------
