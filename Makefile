@@ -3,7 +3,7 @@ SHELL  := /bin/bash
 PYTHON ?= python3.11
 PORT   ?= 8080
 TORCH  ?= torch==2.13.0
-MODEL  := smollm2-135m-instruct
+MODELS := smollm2-135m-instruct minilm-l6
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -34,18 +34,18 @@ check: $(DEV)  ## lint, types, import rules, compose schema
 	@$(BIN)/lint-imports
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-models: $(RUNTIME)  ## download and verify the default model
-	@$(BIN)/forebay models pull $(MODEL) --quiet-if-present
+models: $(RUNTIME)  ## download and verify the default models
+	@for model in $(MODELS); do $(BIN)/forebay models pull $$model --quiet-if-present || exit 1; done
 
 build: $(DEV)  ## build sdist and wheel (with compiled kernels) into dist/
 	@$(BIN)/python -m build --no-isolation
 
 locks:  ## resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --override locks/without-torch.in --no-emit-package torch --extra engine \
+	  --override locks/without-torch.in --no-emit-package torch --extra engine --extra semantic \
 	  pyproject.toml locks/torch-needs.in locks/build.in -o locks/runtime.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --override locks/without-torch.in --no-emit-package torch --extra engine --group dev -c locks/runtime.txt \
+	  --override locks/without-torch.in --no-emit-package torch --extra engine --extra semantic --group dev -c locks/runtime.txt \
 	  pyproject.toml locks/torch-needs.in locks/build.in -o locks/dev.txt
 
 clean:  ## remove the environment and build output (models and caches stay)

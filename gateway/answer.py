@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from gateway.cache_state import SemanticHit
 from gateway.wire.sse import Event
 
 Events: TypeAlias = list[Event]
@@ -135,6 +136,8 @@ class Answer:
     status: int
     body: bytes | EventStream
     headers: dict[str, str] = field(default_factory=dict)
+    hit: SemanticHit | None = None
+    """Set if it is the stored answer of another question."""
 
     def close(self, error: BaseException | None) -> None:
         """Free what the answer holds; `error` says why if it was not sent to its end."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
+from gateway.endpoints.feedback import FeedbackOn
 from gateway.endpoints.health import Health
 from gateway.endpoints.inference import Inference
 from gateway.endpoints.metrics import MetricsPage
@@ -28,6 +29,7 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
 from gateway.state.open import open_keys, open_ledger
 from gateway.state.outage import Outage
@@ -70,11 +72,16 @@ def build_upstreams(config: Config, engines: Mapping[str, EngineStatus]) -> dict
 
 
 def build_gateway(
-    config: Config, upstreams: Mapping[str, Upstream], telemetry: Telemetry, lasting: Lasting | None = None
+    config: Config,
+    upstreams: Mapping[str, Upstream],
+    telemetry: Telemetry,
+    lasting: Lasting | None = None,
+    semantic: str | None = None,
 ) -> Gateway:
     """Return a gateway; its upstreams and stores run while `running()` does.
 
-    `lasting` comes from the process, which outlives this configuration.
+    `lasting` comes from the process, which outlives this configuration. `semantic` is the socket of the
+    semantic process that belongs to it, if the configuration has that tier.
     """
     lasting = lasting or lasting_alone(telemetry)
     metrics, settled, drain = lasting.metrics, lasting.settled, lasting.drain
@@ -86,7 +93,7 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics)
+    cached = _Cached.of(config, call, telemetry, metrics, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
@@ -94,12 +101,18 @@ def build_gateway(
         Step(route),
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
+    client = None if cached.tier is None else cached.tier.client
+    feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
+    if cached.tier is not None:
+        cached.tier.bind(answers.run)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         try:
             await keyring.start()
+            if cached.tier is not None:
+                cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
             yield
@@ -116,6 +129,7 @@ def build_gateway(
         ("GET", "/health/ready"): health.ready,
         ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
         ("GET", "/forebay/requests/{id}"): requests.one,
+        ("POST", "/forebay/requests/{id}/feedback"): feedback.take,
     }
     for endpoint in Endpoint:
         pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings
@@ -133,21 +147,31 @@ class _Cached:
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
     store: Store | None
+    tier: SemanticTier | None
 
     @classmethod
-    def of(cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics) -> _Cached:
+    def of(
+        cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics, socket: str | None
+    ) -> _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None)
+            return cls([call], [call], refresher, (), None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
 
         budget = Budget(settings.max_entries, settings.max_mb * _MIB)
         store = open_store(settings.store.reveal(), budget, on_event=on_event)
-        keeper = StoreAnswer(store, settings, metrics)
+        tier = None
+        if settings.semantic is not None and socket is not None:
+            tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
+        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
         rest = [Step(keeper, OnFailure.OPEN), call]
+        if tier is not None and settings.semantic is not None:
+            # It has its own deadline for the process; the rest is for the store.
+            patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
+            rest.insert(0, Step(tier.hop, OnFailure.OPEN, patience_s))
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -157,12 +181,14 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store)
+        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""
         await self.refresher.close()
         for keeper in self.keepers:
             await keeper.close()
+        if self.tier is not None:
+            await self.tier.close()
         if self.store is not None:
             await self.store.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.errors import InvalidRequest
-from gateway.exchange import Exchange
-from semantic_cache.directives import CACHE_CONTROL, CACHE_TTL, Directives, read_directives
+from gateway.exchange import Exchange, Route
+from semantic_cache.directives import CACHE_CONTROL, CACHE_TAGS, CACHE_TTL, Directives, read_directives
 from semantic_cache.errors import BadDirective
 from semantic_cache.question import Question
 from semantic_cache.scope import Scope
@@ -13,9 +13,15 @@ from semantic_cache.scope import Scope
 def cache_directives(ex: Exchange, member: object) -> Directives:
     """Return what headers and the body's `cache` member say. Raises InvalidRequest."""
     try:
-        return read_directives(ex.headers.get(CACHE_CONTROL), ex.headers.get(CACHE_TTL), member)
+        get = ex.headers.get
+        return read_directives(get(CACHE_CONTROL), get(CACHE_TTL), member, get(CACHE_TAGS))
     except BadDirective as error:
         raise InvalidRequest(str(error), param=error.param) from None
+
+
+def route_name(route: Route) -> str:
+    """Return what a model name resolves to, as scopes have it."""
+    return f"{route.target.upstream}\0{route.upstream_model}"
 
 
 def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:
@@ -24,6 +30,6 @@ def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:
     return Scope.of(
         question,
         tenant=ex.tenant,
-        route=f"{ex.route.target.upstream}\0{ex.route.upstream_model}",
+        route=route_name(ex.route),
         namespace=directives.namespace,
     )

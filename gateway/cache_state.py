@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
-from semantic_cache.scope import ExactKey
+from semantic_cache.question import Question
+from semantic_cache.scope import ExactKey, Scope
 
-Verdict: TypeAlias = Literal["hit-exact", "coalesced", "stale", "miss", "bypass"]
+Verdict: TypeAlias = Literal["hit-exact", "hit-semantic", "coalesced", "stale", "miss", "bypass"]
 """The value of `x-forebay-cache`."""
 
 ANSWER_ENDPOINTS: dict[Endpoint, Literal["chat", "completions"]] = {
@@ -19,8 +21,33 @@ ANSWER_ENDPOINTS: dict[Endpoint, Literal["chat", "completions"]] = {
 }
 """Endpoints whose answers are texts, and what the cache calls them."""
 
-SERVED: tuple[Verdict, ...] = ("hit-exact", "stale", "coalesced")
+SERVED: tuple[Verdict, ...] = ("hit-exact", "hit-semantic", "stale", "coalesced")
 """Verdicts of answers that this request did not cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticHit:
+    """The stored answer of another question that an answer is."""
+
+    entry: ExactKey
+    similarity: float
+    ticket: int
+    """For what the semantic process may still learn about it."""
+    status: str
+    """`Cache-Status`"""
+    age: str
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question that the semantic tier has to do with."""
+
+    text: str
+    embedder: str = ""
+    vector: bytes = b""
+    """As `Record.vector`; empty if the semantic process was not asked or did not answer."""
+    compare: Callable[[bytes], None] | None = None
+    """Takes the fresh answer (`Entry.answer`) of a question that is explored."""
 
 
 @dataclass(slots=True)
@@ -33,8 +60,20 @@ class CacheState:
     reason: str | None = None
     """One word: why there is no key."""
     verdict: Verdict = "bypass"
+    scope: Scope | None = None
+    question: Question | None = None
+    threshold: float | None = None
+    """Similarity below which the caller wants nothing."""
+    epoch: int = 0
+    """The tenant's, when the question was asked."""
+    asked: Asked | None = None
+    hit: SemanticHit | None = None
     kept: asyncio.Task[None] | None = None
     """Stores the answer that this request caused."""
+
+    def take(self, hit: SemanticHit) -> None:
+        """Note that the answer is another question's."""
+        self.hit, self.verdict = hit, "hit-semantic"
 
     @property
     def looks_up(self) -> bool:

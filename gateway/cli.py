@@ -6,6 +6,7 @@ from cyclopts import App, Group
 
 from gateway.commands import unbuilt
 from gateway.commands.bench import bench
+from gateway.commands.cache import cache_app
 from gateway.commands.config import check, show
 from gateway.commands.engine import engine
 from gateway.commands.keys import keys_app
@@ -30,6 +31,8 @@ def build_app() -> App:
     app.command(models_app)
     keys_app.group = (manage,)
     app.command(keys_app)
+    cache_app.group = (manage,)
+    app.command(cache_app)
     config = App(name="config", group=manage, help="Check the configuration, or show what is in effect.")
     config.command(check)
     config.command(show)

@@ -23,6 +23,8 @@ class Generation:
     number: int
     config: Config
     engines: Mapping[str, int] = field(default_factory=dict)
+    semantic: int | None = None
+    """The number of the semantic process."""
 
 
 def engine_options(upstream: EngineUpstream, path: str, config: Config) -> EngineOptions:
@@ -71,12 +73,12 @@ class Engines:
                 return f"the engine '{report.name}' did not start: {report.why}"
         return None
 
-    def prepare(self, generation: Generation) -> Prepare:
-        """Return what a worker needs to be told of a generation."""
+    def prepare(self, generation: Generation, semantic: str | None = None) -> Prepare:
+        """Return what a worker needs to be told of a generation; `semantic` is that process's socket."""
         engines = {
             name: (number, self._engines[number].report) for name, number in generation.engines.items()
         }
-        return Prepare(generation.number, generation.config, engines)
+        return Prepare(generation.number, generation.config, engines, semantic)
 
     async def keep_only(self, numbers: Collection[int]) -> None:
         """End all other engines."""

@@ -18,12 +18,14 @@ from telemetry.metrics.merge import Snapshot
 class Prepare:
     """Build a gateway of this configuration and start its parts; answered by Prepared or Refused.
 
-    `engines` has, by upstream name, the number and the state of each engine process.
+    `engines` has, by upstream name, the number and the state of each engine process; `semantic` is the
+    socket of the semantic process.
     """
 
     generation: int
     config: Config
     engines: Mapping[str, tuple[int, EngineReport]]
+    semantic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

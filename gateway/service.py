@@ -15,11 +15,12 @@ import uvloop
 from gateway.config.schema import Config, EngineUpstream
 from gateway.engines import Engines, Generation
 from gateway.errors import GatewayError
-from gateway.messages import EngineChanged
+from gateway.messages import EngineChanged, Prepare
 from gateway.models.pull import pull
 from gateway.models.store import ModelStore
 from gateway.reload import ReloadRequests, needs_restart
 from gateway.screen import Screen
+from gateway.semantic_process import SemanticProcesses
 from gateway.sockets import bind, url_of
 from gateway.upstreams.engine_process import EngineReport
 from gateway.worker_process import in_a_process, in_this_process
@@ -53,8 +54,11 @@ class _Service:
         self._screen = Screen(config, file)
         self._metrics = SupervisorMetrics()
         self._engines = Engines(self._engine_changed)
+        self._semantics = SemanticProcesses(self._metrics)
         self._fresh: set[int] = set()
         """Engines that a configuration needs which is not in effect yet."""
+        self._fresh_semantic: int | None = None
+        """The same for its semantic process."""
         self._workers: Workers | None = None
         self._on_terminal = sys.stdout.isatty()
 
@@ -64,10 +68,11 @@ class _Service:
         stop = asyncio.Event()
         tasks: list[asyncio.Task[None]] = []
         try:
-            first = Generation(0, self._config, self._engines.of(self._config, paths, {}))
+            engines = self._engines.of(self._config, paths, {})
+            first = Generation(0, self._config, engines, self._semantics.of(self._config, None))
             # One worker runs in this process: supervised in the same way, it costs nothing more.
             start = in_a_process if server.workers > 1 else in_this_process
-            workers = self._workers = Workers(sockets, start, first, self._engines.prepare, self._metrics)
+            workers = self._workers = Workers(sockets, start, first, self._prepare, self._metrics)
             workers.released = lambda: tasks.append(asyncio.create_task(self._end_engines()))
             self._heed_signals(stop, tasks)
             workers.start()
@@ -95,7 +100,7 @@ class _Service:
                 listener.close()
             if self._workers is not None:
                 await self._workers.kill()
-            await self._engines.keep_only(())
+            await asyncio.gather(self._engines.keep_only(()), self._semantics.keep_only(()))
 
     def _heed_signals(self, stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
         loop = asyncio.get_running_loop()
@@ -165,14 +170,16 @@ class _Service:
             # Requests are not sent to an engine that may never start; the one before serves until then.
             self._fresh = set(engines.values()) - set(workers.current.engines.values())
             refusal = await self._engines.refusal(self._fresh)
-            following = Generation(workers.current.number + 1, config, engines)
-            refusal = refusal or await workers.take_over(following)
+            if refusal is None:
+                semantic = self._fresh_semantic = self._semantics.of(config, workers.current.semantic)
+                following = Generation(workers.current.number + 1, config, engines, semantic)
+                refusal = await workers.take_over(following)
             if refusal is not None:
                 raise GatewayError(refusal)
             self._config = config
             set_level(config.telemetry.log_level)
         finally:
-            self._fresh = set()
+            self._fresh, self._fresh_semantic = set(), None
             await self._end_engines()
         return True
 
@@ -180,3 +187,10 @@ class _Service:
         """End the engines that no request and no configuration needs any more."""
         assert self._workers is not None
         await self._engines.keep_only(self._workers.engines_in_use() | self._fresh)
+        semantics = self._workers.semantics_in_use()
+        if self._fresh_semantic is not None:
+            semantics.add(self._fresh_semantic)
+        await self._semantics.keep_only(semantics)
+
+    def _prepare(self, generation: Generation) -> Prepare:
+        return self._engines.prepare(generation, self._semantics.socket(generation.semantic))

@@ -8,7 +8,14 @@ from gateway.cache_state import SERVED
 from gateway.cost import cost_usd
 from gateway.exchange import Exchange
 from gateway.state.ledger.base import NANO
-from gateway.state.settled import SettledCall, SettledCharge, SettledRequest, SettledUsage, Timings
+from gateway.state.settled import (
+    SettledAnswer,
+    SettledCall,
+    SettledCharge,
+    SettledRequest,
+    SettledUsage,
+    Timings,
+)
 from gateway.wire.errors import cause_of, kind_of
 
 
@@ -80,6 +87,7 @@ def settle(ex: Exchange) -> SettledRequest:
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,
         cache=ex.cache.verdict if ex.cache else None,
+        stored=_stored_of(ex),
         attempts=len(ex.calls),
         usage=usage_of(ex),
         cost_usd=cost_of(ex),
@@ -98,6 +106,16 @@ def settle(ex: Exchange) -> SettledRequest:
         ],
         trace_id=trace_id_of(ex),
     )
+
+
+def _stored_of(ex: Exchange) -> SettledAnswer | None:
+    cache = ex.cache
+    if cache is None or cache.key is None:
+        return None
+    own, hit = cache.key.digest.hex(), cache.hit
+    if hit is None:
+        return SettledAnswer(own, own)
+    return SettledAnswer(own, hit.entry.digest.hex(), hit.similarity, hit.ticket)
 
 
 def _ms(seconds: float) -> float:

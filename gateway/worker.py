@@ -129,7 +129,9 @@ class Worker:
             }
             upstreams = build_upstreams(message.config, engines)
             try:
-                running = Running(build_gateway(message.config, upstreams, self._telemetry, self._keep()))
+                running = Running(
+                    build_gateway(message.config, upstreams, self._telemetry, self._keep(), message.semantic)
+                )
                 await running.start()
             except Exception as error:
                 # Whatever it is: the configuration before goes on.

@@ -158,6 +158,11 @@ class Workers:
         held = [self.current, *(held for member in self._members for held in member.holding.values())]
         return {number for generation in held for number in generation.engines.values()}
 
+    def semantics_in_use(self) -> set[int]:
+        """Return the numbers of the semantic processes that some request may still ask."""
+        held = [self.current, *(held for member in self._members for held in member.holding.values())]
+        return {generation.semantic for generation in held if generation.semantic is not None}
+
     async def take_over(self, following: Generation) -> str | None:
         """Switch all workers to a generation, or none; returns why one of them refuses it."""
         members = list(self._members)

@@ -18,10 +18,13 @@ from semantic_cache.errors import BadDirective
 
 CACHE_CONTROL = "cache-control"
 CACHE_TTL = "x-forebay-cache-ttl"
+CACHE_TAGS = "x-forebay-cache-tags"
 BODY_FIELD = "cache"
 MAX_SECONDS = 366 * 24 * 3600
 """Times above this are a unit mistaken, and would overflow a store's milliseconds somewhere."""
 MAX_NAMESPACE_CHARS = 256
+MAX_TAGS = 16
+_TAG = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 _DIRECTIVE = re.compile(
     r'[ \t]*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)(?:=("(?:[^"\\]|\\.)*"|[^", \t]*))?[ \t]*(?:,|$)'
@@ -45,14 +48,18 @@ class Directives(msgspec.Struct, frozen=True):
     ttl: float | None = None
     """How long the answer may be kept."""
     namespace: str | None = None
+    tags: tuple[str, ...] = ()
+    """What the answer can be purged by."""
 
 
 NO_DIRECTIVES = Directives()
 
 
-def read_directives(cache_control: str | None, ttl: str | None = None, body: Any = None) -> Directives:
-    """Return what the two headers and the body's `cache` member say together. Raises BadDirective."""
-    if cache_control is None and ttl is None and body is None:
+def read_directives(
+    cache_control: str | None, ttl: str | None = None, body: Any = None, tags: str | None = None
+) -> Directives:
+    """Return what the three headers and the body's `cache` member say together. Raises BadDirective."""
+    if cache_control is None and ttl is None and body is None and tags is None:
         return NO_DIRECTIVES
     header = _cache_control(cache_control) if cache_control else NO_DIRECTIVES
     member = _body(body) if body is not None else NO_DIRECTIVES
@@ -66,6 +73,7 @@ def read_directives(cache_control: str | None, ttl: str | None = None, body: Any
         max_stale=header.max_stale,
         ttl=_least(own, member.ttl),
         namespace=member.namespace,
+        tags=() if tags is None else _tags(tags),
     )
 
 
@@ -116,6 +124,16 @@ def _body(value: Any) -> Directives:
             field, convert = _BODY[name]
             read[field] = convert(member, f"{BODY_FIELD}.{name}")
     return Directives(**read)
+
+
+def _tags(value: str) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(tag.strip() for tag in value.split(",")))
+    if len(tags) > MAX_TAGS or not all(_TAG.fullmatch(tag) for tag in tags):
+        raise BadDirective(
+            CACHE_TAGS,
+            f"'{CACHE_TAGS}' must be up to {MAX_TAGS} names of letters, digits and '._:/-', by commas.",
+        )
+    return tags
 
 
 def _seconds(value: str, param: str) -> float:

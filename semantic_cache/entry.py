@@ -41,7 +41,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     """The call that produced the answer."""
     tags: tuple[Text, ...] = ()
     epoch: int = 0
-    """Generation of its scope; a scope that was invalidated is in a later one."""
+    """The tenant's epoch when the question was asked; what was purged since then is dead (see `epochs`)."""
+    tenant: Text = ""
+    cost_usd: float = 0.0
+    """What the answer cost, if its price is known."""
+    cost_s: float = 0.0
+    """How long the upstream took."""
 
     def fresh(self, now: float) -> bool:
         """Return whether the entry may be served without asking anybody."""

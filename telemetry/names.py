@@ -18,6 +18,7 @@ QUEUE: Final = "queue"
 PREFILL: Final = "prefill"
 DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
+CACHE_SEMANTIC: Final = "cache.semantic"
 
 # gen_ai.operation.name
 CHAT: Final = "chat"
@@ -102,6 +103,20 @@ FOREBAY_CACHE_AGE: Final = "forebay.cache.age_s"
 FOREBAY_CACHE_REASON: Final = "forebay.cache.reason"
 """One word: why a request has no key, or why its answer was not stored."""
 
+FOREBAY_SEMANTIC_REASON: Final = "forebay.semantic.reason"
+"""One word or two: what the semantic tier decided, or why it was not asked."""
+FOREBAY_SEMANTIC_ACTION: Final = "forebay.semantic.action"
+"""`serve`, `would_serve` (mode observe), `explore` or `miss`."""
+FOREBAY_SEMANTIC_SIMILARITY: Final = "forebay.semantic.similarity"
+FOREBAY_SEMANTIC_PROBABILITY: Final = "forebay.semantic.probability"
+FOREBAY_SEMANTIC_BOUND: Final = "forebay.semantic.bound"
+"""Upper bound of the probability that the stored answer is wrong."""
+FOREBAY_SEMANTIC_GATES: Final = "forebay.semantic.gates"
+"""One text for each candidate and gate, such as `0 numbers passed`; the nearest candidate is 0."""
+FOREBAY_SEMANTIC_VERIFIER: Final = "forebay.semantic.verifier"
+"""Log-odds of "same question" for each candidate that the verifier was asked about."""
+FOREBAY_SEMANTIC_SAVED_USD: Final = "forebay.semantic.saved_usd"
+
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
 FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
@@ -132,6 +147,14 @@ M_SPANS_DROPPED: Final = "forebay_trace_spans_dropped"
 M_CACHE_REQUESTS: Final = "forebay_cache_requests"
 M_CACHE_STORE_EVENTS: Final = "forebay_cache_store_events"
 M_CACHE_ADMISSIONS: Final = "forebay_cache_admissions"
+
+M_SEMANTIC_CALLS: Final = "forebay_semantic_calls"
+M_SEMANTIC_DECISIONS: Final = "forebay_semantic_decisions"
+M_SEMANTIC_ADMISSIONS: Final = "forebay_semantic_admissions"
+M_SEMANTIC_LABELS: Final = "forebay_semantic_labels"
+M_SEMANTIC_SAVED: Final = "forebay_semantic_saved_usd"
+M_SEMANTIC_DURATION: Final = "forebay_semantic_duration_seconds"
+M_SEMANTIC_RESTARTS: Final = "forebay_semantic_restarts"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

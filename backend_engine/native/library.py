@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any
 
 import structlog
 
@@ -17,15 +16,9 @@ from backend_engine.native.abi import (
     ModelStruct,
     PagesStruct,
 )
-from backend_engine.native.build import (
-    BuildError,
-    LibraryFile,
-    Origin,
-    compiled_library,
-    shipped_library,
-    supported_sets,
-)
+from backend_engine.native.build import BuildError, supported_sets
 from backend_engine.native.huge_memory import HugeMemory
+from backend_engine.native.variant import Variant
 
 _log = structlog.get_logger("engine")
 
@@ -38,16 +31,11 @@ class Library:
 
         Raises BuildError, or OSError if it does not load.
         """
-        functions, self.origin = _load(instruction_set)
+        variant = Variant(instruction_set)
+        self.origin = variant.origin
         self.instruction_set = instruction_set
         pointer, size = ctypes.c_void_p, ctypes.c_int64
-        suffix = instruction_set.replace("-", "_")
-
-        def function(name: str, result: Any, *arguments: Any) -> Any:
-            found = functions[f"forebay_{name}_{suffix}"]
-            found.restype, found.argtypes = result, arguments
-            return found
-
+        function = variant.function
         self.team_new = function("team_new", pointer, ctypes.c_int)
         self.team_delete = function("team_delete", None, pointer)
         self.linear = function("linear", None, pointer, ctypes.POINTER(LinearStruct), pointer, size, pointer)
@@ -63,21 +51,6 @@ class Library:
 
     def __str__(self) -> str:
         return f"{self.instruction_set}, {self.origin}"
-
-
-def _load(instruction_set: str) -> tuple[ctypes.CDLL, Origin]:
-    shipped = shipped_library()
-    if shipped is not None:
-        try:
-            return _open(shipped)
-        except OSError as error:
-            # Built for a newer C library than this machine has.
-            _log.warning("native_kernels_shipped_unusable", reason=str(error), consequence="compiling here")
-    return _open(compiled_library(instruction_set))
-
-
-def _open(file: LibraryFile) -> tuple[ctypes.CDLL, Origin]:
-    return ctypes.CDLL(str(file.path)), file.origin
 
 
 class Team:

@@ -25,6 +25,7 @@ def check(config: Config, document: Node) -> None:
         if isinstance(upstream, OpenAIUpstream):
             _check_url(upstream.base_url, _place(document, "upstreams", name, "base_url"))
     _check_models(config, document)
+    _check_semantic(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -54,6 +55,25 @@ def _check_bind(config: Config, document: Node) -> None:
         "since there are no keys; make one with 'forebay keys create NAME', or set "
         "'server: {allow_unauthenticated: true}' if the network itself keeps strangers out"
     )
+
+
+def _check_semantic(config: Config, document: Node) -> None:
+    semantic = config.cache.semantic if config.cache is not None else None
+    if semantic is None:
+        return
+    if semantic.upstream is not None and not isinstance(
+        config.upstreams.get(semantic.upstream), OpenAIUpstream
+    ):
+        place = _place(document, "cache", "semantic", "upstream")
+        known = [name for name, of in config.upstreams.items() if isinstance(of, OpenAIUpstream)]
+        raise ConfigError(
+            f"{place}: there is no upstream '{semantic.upstream}' with embeddings"
+            f"{_near(semantic.upstream, known)}"
+        )
+    names = {*config.models, *config.routes} - {ANY_MODEL}
+    if semantic.judge is not None and semantic.judge not in names and ANY_MODEL not in config.models:
+        place = _place(document, "cache", "semantic", "judge")
+        raise ConfigError(f"{place}: there is no model '{semantic.judge}'{_near(semantic.judge, names)}")
 
 
 def _check_tenants(config: Config, document: Node) -> None:

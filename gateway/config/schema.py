@@ -168,8 +168,41 @@ class StateConfig(Struct, frozen=True):
     store: StoreUrl = StoreUrl("sqlite://.forebay/state.db")
 
 
+class SemanticAdmission(Struct, frozen=True):
+    """What may answer other questions than its own although it is left out by default."""
+
+    refusals: bool = False
+    """Answers in which the model declines."""
+    time_bound: bool = False
+    """Questions about today, the latest, prices and the like."""
+    tools: bool = False
+    """Questions to which the model could have answered with a tool call."""
+
+
+class SemanticConfig(Struct, frozen=True):
+    """The semantic tier: answers of questions that mean the same. `semantic: null` switches it off."""
+
+    embedder: str = "minilm-l6"
+    """A model's name or path; with `upstream`, the name that the model has there."""
+    upstream: str | None = None
+    """The upstream whose `/v1/embeddings` embeds, instead of a model on this machine."""
+    error_budget: Annotated[float, Meta(gt=0, le=0.5)] = 0.01
+    """Largest share of wrong answers among hits, as a 95% upper confidence bound."""
+    deadline_ms: Annotated[float, Meta(gt=0)] = 100.0
+    """How long a request waits for the semantic process before it goes on as a miss."""
+    candidates: Annotated[int, Meta(ge=1, le=32)] = 4
+    """Stored questions that are looked at for one request."""
+    max_chars: Annotated[int, Meta(ge=1, le=8192)] = 1000
+    """Longest question, in characters; longer ones are for the exact tier alone."""
+    judge: str | None = None
+    """A model that says whether two answers agree where nothing simpler can."""
+    admit: SemanticAdmission = SemanticAdmission()
+    index_mb: Count = 1024
+    """Memory for vectors."""
+
+
 class CacheConfig(Struct, frozen=True):
-    """The exact answer cache. `cache: null` switches it off."""
+    """The answer cache. `cache: null` switches it off."""
 
     store: StoreUrl = StoreUrl("sqlite://.forebay/cache.db")
     sampled: Literal["reuse", "off"] = "reuse"
@@ -179,6 +212,9 @@ class CacheConfig(Struct, frozen=True):
     """How long after its time an answer may still be served while a new one is fetched in the background."""
     max_entries: Count = 100_000
     max_mb: Count = 1_024
+    mode: Literal["serve", "observe"] = "serve"
+    """observe: the semantic tier serves nothing, and reports what it would have."""
+    semantic: SemanticConfig | None = SemanticConfig()
 
 
 class TelemetryConfig(Struct, frozen=True):

@@ -6,8 +6,6 @@ from gateway.config.document import Node, Place
 from gateway.errors import ConfigError
 
 _KEYS: tuple[tuple[str, ...], ...] = (
-    ("cache", "mode"),
-    ("cache", "semantic"),
     ("compress",),
     ("routes", "*", "quality"),
     ("models", "*", "price", "batch"),

@@ -72,6 +72,9 @@ class Coalesce:
                     raise
             else:
                 if not (follows and flight.attempt < LAST_ATTEMPT and _is_failure(head)):
+                    if head.hit is not None:
+                        # Whoever follows gets another question's answer as well, and is told so.
+                        cache.take(head.hit)
                     return ex.keep(self._share(key, flight, rider, head))
                 self._flights.leave(key, flight, rider)
             attempt = LAST_ATTEMPT
@@ -104,9 +107,9 @@ class Coalesce:
     def _share(self, key: _Key, flight: _Flight, rider: _Rider, head: Answer) -> Answer:
         if isinstance(head.body, bytes):
             self._flights.leave(key, flight, rider)
-            return Answer(head.status, head.body, dict(head.headers))
+            return Answer(head.status, head.body, dict(head.headers), head.hit)
         stream = EventStream(flight.body.read(), lambda: self._flights.leave(key, flight, rider))
-        return Answer(head.status, stream, dict(head.headers))
+        return Answer(head.status, stream, dict(head.headers), head.hit)
 
 
 async def _heard(head: asyncio.Future[Answer]) -> Answer:

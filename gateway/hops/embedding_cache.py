@@ -8,6 +8,7 @@ the upstream's answer alone would be a wrong one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,10 @@ class EmbeddingCache:
         ex.reply_headers |= {headers.CACHE: state.verdict, CACHE_STATUS: status}
         if some_known:
             self._ask_only_for(ex, [at for at, entry in enumerate(known) if entry is None])
+        if items:
+            with contextlib.suppress(StoreUnavailable):
+                # As of now: what is purged meanwhile must not come back by this answer.
+                state.epoch = (await self._store.epochs(ex.tenant)).now
         answer = await next(ex)
         if not items or answer.status != 200 or not isinstance(answer.body, bytes):
             return answer
@@ -191,6 +196,9 @@ class EmbeddingCache:
                 created_at=times.created_at,
                 expires_at=times.expires_at,
                 stale_until=times.stale_until,
+                tags=state.directives.tags,
+                epoch=state.epoch,
+                tenant=item.key.tenant,
             )
             entries.append((item.key, entry))
         task = asyncio.create_task(self._put(entries))

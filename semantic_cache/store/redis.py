@@ -12,30 +12,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from semantic_cache.entry import Entry, decode_entry, encode_entry
+from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.errors import CorruptEntry, StoreUnavailable
+from semantic_cache.record import Record, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
 from semantic_cache.store.fair_share import level
+from semantic_cache.store.feed import Feed
+from semantic_cache.store.redis_feed import RedisFeed
 from semantic_cache.store.redis_link import TIMEOUT_S, RedisLink
 from semantic_cache.store.redis_scripts import (
+    CLEAR,
     DELETE,
     PUT,
+    RAISE,
+    TEACH,
     TENANTS,
     TRIM,
+    digest_of,
     entry_prefix,
-    index_keys,
+    key_of,
     member_of,
     tag_of,
 )
+from semantic_cache.store.worth import credit_ms
 
 # What an entry costs Redis besides its bytes: its key and time, two sorted sets, a hash field.
 ENTRY_BYTES = 512
 _LARGEST_SHARE = 10
 _LOW_WATER = 0.95
+_SCAN = 200
 _TOUCHES = 256
 _TOUCH_S = 5.0
 
@@ -55,6 +65,7 @@ class RedisStore:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """The server is not asked before the first call. Raises BadStoreUrl."""
+        self._url = url
         self._link = RedisLink(url, on_event, timeout_s)
         self._budget = budget or Budget()
         self._on_event = on_event
@@ -70,7 +81,8 @@ class RedisStore:
 
     async def get(self, key: ExactKey) -> Entry | None:
         tag, member = tag_of(key.tenant), member_of(key.digest)
-        stored = await self._link.read("GET", entry_prefix(tag) + member)
+        name, epochs = entry_prefix(tag) + member, key_of(tag, "epochs")
+        stored, purged = await self._link.read("MGET", name, epochs)
         if stored is None:
             return None
         try:
@@ -82,31 +94,82 @@ class RedisStore:
         now = self._clock()
         if now >= entry.stale_until:
             return None
-        self._touch(tag, member, now)
+        if purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags):
+            self._later(self.delete(key))
+            return None
+        self._touch(tag, member, now, credit_ms(entry, len(stored)))
         return entry
 
-    async def put(self, key: ExactKey, entry: Entry) -> bool:
+    async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
         stored = encode_entry(entry, key.digest)
+        kept = b"" if record is None else encode(record)
         now = self._clock()
         left_ms = _milliseconds(entry.stale_until - now)
-        if left_ms <= 0 or len(stored) > self._budget.bytes // _LARGEST_SHARE:
+        if left_ms <= 0 or len(stored) + len(kept) > self._budget.bytes // _LARGEST_SHARE:
             return False
-        tag, size = tag_of(key.tenant), len(stored) + ENTRY_BYTES
+        tag, size = tag_of(key.tenant), len(stored) + len(kept) + ENTRY_BYTES
+        moment = self._moment(now)
         held = await self._link.run(
             PUT,
             tag,
             entry_prefix(tag),
             member_of(key.digest),
-            self._moment(now),
+            moment,
             *_limits(self._budget.entries, self._budget.bytes),
             _milliseconds(entry.stale_until),
             size,
             left_ms,
             stored,
+            moment + credit_ms(entry, len(stored)),
+            kept,
+            key.tenant,
         )
         await self._note(tag, held)
         await self._look_at_times(size)
         return True
+
+    async def epochs(self, tenant: str) -> Epochs:
+        return decode_epochs(await self._link.read("GET", key_of(tag_of(tenant), "epochs")))
+
+    async def purge(self, tenant: str | None, raised: Callable[[Epochs], Epochs]) -> None:
+        for tag in [tag_of(tenant)] if tenant is not None else list(await self._tenants()):
+            done = 0
+            while not done:
+                known = await self._link.read("GET", key_of(tag, "epochs"))
+                following = encode_epochs(raised(decode_epochs(known)))
+                done = await self._link.run(RAISE, tag, known or b"", following)
+
+    async def teach(self, key: ExactKey, before: bytes, after: bytes) -> bool:
+        tag = tag_of(key.tenant)
+        return bool(await self._link.run(TEACH, tag, member_of(key.digest), before, after))
+
+    def feed(self) -> Feed:
+        return RedisFeed(self._url)
+
+    async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
+        for tag in [tag_of(tenant)] if tenant is not None else list(await self._tenants()):
+            epochs = decode_epochs(await self._link.read("GET", key_of(tag, "epochs")))
+            members = await self._link.read("ZRANGE", key_of(tag, "until"), 0, -1)
+            for start in range(0, len(members), _SCAN):
+                page = members[start : start + _SCAN]
+                names = [entry_prefix(tag).encode() + member for member in page]
+                entries = await self._link.read("MGET", *names)
+                records = await self._link.read("HMGET", key_of(tag, "records"), *page)
+                learnt = await self._link.read("HMGET", key_of(tag, "learnt"), *page)
+                now = self._clock()
+                for member, stored, record, known in zip(page, entries, records, learnt, strict=True):
+                    if stored is None:
+                        continue
+                    digest = digest_of(member)
+                    with contextlib.suppress(CorruptEntry):
+                        entry = decode_entry(stored, digest)
+                        owner = tenant or entry.tenant
+                        dead = epochs.dead(entry.epoch, entry.model, entry.tags)
+                        # Without its tenant's name nobody could ask for it by its key.
+                        if not owner or dead or now >= entry.stale_until:
+                            continue
+                        key = ExactKey(owner, digest)
+                        yield Kept(key, entry, None if record is None else decode_stored(key, record, known))
 
     async def delete(self, key: ExactKey) -> None:
         tag = tag_of(key.tenant)
@@ -116,7 +179,7 @@ class RedisStore:
         tags = [tag_of(tenant)] if tenant is not None else list(await self._tenants())
         for tag in tags:
             # All at once, so that what is put meanwhile finds a whole index or none.
-            await self._link.write("UNLINK", *index_keys(tag))
+            await self._link.run(CLEAR, tag)
             await self._link.write("HDEL", TENANTS, tag)
         # By the names, not by the index: an entry that the index lost must go as well.
         count = 0
@@ -128,7 +191,8 @@ class RedisStore:
         held = [
             await self._trim(tag, self._budget.entries, self._budget.bytes) for tag in await self._tenants()
         ]
-        return StoreStats(sum(entries for entries, _ in held), sum(size for _, size in held))
+        records = [await self._link.read("HLEN", key_of(tag, "records")) for tag in await self._tenants()]
+        return StoreStats(sum(entries for entries, _ in held), sum(size for _, size in held), sum(records))
 
     async def close(self) -> None:
         if self._touched:
@@ -205,8 +269,8 @@ class RedisStore:
         self._last_moment = max(self._last_moment + 0.001, now * 1000)
         return self._last_moment
 
-    def _touch(self, tag: str, member: str, now: float) -> None:
-        self._touched.setdefault(tag, {})[member] = self._moment(now)
+    def _touch(self, tag: str, member: str, now: float, credit: int) -> None:
+        self._touched.setdefault(tag, {})[member] = self._moment(now) + credit
         self._touches += 1
         at = time.monotonic()
         if self._touches >= _TOUCHES or at - self._touched_at > _TOUCH_S:
@@ -218,7 +282,7 @@ class RedisStore:
         for tag, members in touched.items():
             scores = [part for member, at in members.items() for part in (at, member)]
             # XX: what has left the index meanwhile stays out of it.
-            await self._link.write("ZADD", index_keys(tag)[0], "XX", *scores)
+            await self._link.write("ZADD", key_of(tag, "used"), "XX", *scores)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that nobody waits for; a store that is down does without."""

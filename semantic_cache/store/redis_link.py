@@ -17,7 +17,7 @@ from semantic_cache.store.base import OnEvent
 from semantic_cache.store.circuit import Circuit
 from semantic_cache.store.redis_address import RedisAddress
 from semantic_cache.store.redis_pipe import RedisPipe
-from semantic_cache.store.redis_scripts import Script, index_keys
+from semantic_cache.store.redis_scripts import Script, script_keys
 
 TIMEOUT_S = 0.25
 """A call that takes longer has failed: the upstream is asked instead."""
@@ -42,6 +42,8 @@ class RedisLink:
         # Changes are in nobody's way: a few at a time, and waiting for their turn is not the server's fault.
         self._turn = asyncio.Semaphore(_CHANGES_AT_ONCE)
         self._closed = False
+        self.many_nodes = isinstance(self._server, _Cluster)
+        """Whether keys of two tenants may lie on two nodes, so that no command may name both."""
 
     async def read(self, *command: Any) -> Any:
         """Return the reply to a command that changes nothing."""
@@ -59,7 +61,7 @@ class RedisLink:
 
     async def run(self, script: Script, tag: str, *arguments: Any) -> Any:
         """Return what a script answers for a tenant's tag."""
-        keys = index_keys(tag)
+        keys = script_keys(tag)
 
         async def by_name() -> Any:
             try:

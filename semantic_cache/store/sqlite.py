@@ -14,23 +14,39 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from semantic_cache.entry import Entry, decode_entry, encode_entry
+from semantic_cache.epochs import Epochs, decode_epochs
 from semantic_cache.errors import BadStoreUrl, CorruptEntry, StoreUnavailable
+from semantic_cache.record import Record, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
 from semantic_cache.store.circuit import Circuit
+from semantic_cache.store.feed import Feed
+from semantic_cache.store.sqlite_feed import SqliteFeed
 from semantic_cache.store.sqlite_file import inode_of, is_damage, open_reader
-from semantic_cache.store.sqlite_jobs import Clear, Condemn, Delete, Job, Put, Sweep, Touch
+from semantic_cache.store.sqlite_jobs import Clear, Condemn, Delete, Job, Purge, Put, Sweep, Teach, Touch
 from semantic_cache.store.sqlite_writer import Writer
+from semantic_cache.store.worth import credit_ms
 
 _TOUCH_ROWS = 256
 _TOUCH_S = 5.0
 _LARGEST_SHARE = 10
-_SELECT = "SELECT id, stale_until, entry FROM entries WHERE tenant = ? AND key = ?"
+_SELECT = (
+    "SELECT e.id, e.stale_until, e.entry, p.epochs FROM entries e LEFT JOIN epochs p ON p.tenant = e.tenant"
+    " WHERE e.tenant = ? AND e.key = ?"
+)
+_SCAN = (
+    "SELECT e.id, e.tenant, e.key, e.stale_until, e.entry, p.epochs, s.learnt, s.record FROM entries e"
+    " LEFT JOIN epochs p ON p.tenant = e.tenant"
+    " LEFT JOIN semantic s ON s.tenant = e.tenant AND s.key = e.key"
+    " WHERE e.id > ?1 AND (?2 IS NULL OR e.tenant = ?2) ORDER BY e.id LIMIT ?3"
+)
+_SCAN_ROWS = 200
+_EPOCHS = "SELECT epochs FROM epochs WHERE tenant = ?"
 
 
 class SqliteStore:
@@ -60,34 +76,67 @@ class SqliteStore:
             raise BadStoreUrl(f"The cache's database cannot be opened: {error}.") from None
         self._reader_inode = self._writer.inode
         self._looked_at = time.monotonic()
-        self._touched: dict[int, float] = {}
+        self._touched: dict[int, int] = {}
         self._touched_at = time.monotonic()
 
     async def get(self, key: ExactKey) -> Entry | None:
-        self._reads.enter()
-        try:
-            rows = self._current().execute(_SELECT, (key.tenant, key.digest)).fetchall()
-        except sqlite3.Error as error:
-            raise self._cannot_read(error) from error
-        self._reads.worked()
+        rows = self._read(_SELECT, (key.tenant, key.digest))
         now = self._clock()
         if not rows or now >= rows[0][1]:
             return None
+        row, _, stored, epochs = rows[0]
         try:
-            entry = decode_entry(rows[0][2], key.digest)
+            entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
             self._later(Delete(key))
             return None
-        self._touch(rows[0][0], now)
+        if epochs is not None and decode_epochs(epochs).dead(entry.epoch, entry.model, entry.tags):
+            self._later(Delete(key))
+            return None
+        self._touch(row, _milliseconds(now) + credit_ms(entry, len(stored)))
         return entry
 
-    async def put(self, key: ExactKey, entry: Entry) -> bool:
+    async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
         stored = encode_entry(entry, key.digest)
-        if entry.stale_until <= self._clock() or len(stored) > self._budget.bytes // _LARGEST_SHARE:
+        kept = b"" if record is None else encode(record)
+        size = len(stored) + len(kept)
+        if entry.stale_until <= self._clock() or size > self._budget.bytes // _LARGEST_SHARE:
             return False
-        await self._done(self._writer.submit_soon, Put(key, entry.stale_until, stored))
+        put = Put(key, entry.stale_until, stored, credit_ms(entry, len(stored)), kept)
+        await self._done(self._writer.submit_soon, put)
         return True
+
+    async def epochs(self, tenant: str) -> Epochs:
+        rows = self._read(_EPOCHS, (tenant,))
+        return decode_epochs(rows[0][0] if rows else None)
+
+    async def purge(self, tenant: str | None, raised: Callable[[Epochs], Epochs]) -> None:
+        await self._done(self._writer.submit, Purge(tenant, raised))
+
+    async def teach(self, key: ExactKey, before: bytes, after: bytes) -> bool:
+        taught = await self._done(self._writer.submit, Teach(key, before, after))
+        assert isinstance(taught, bool)
+        return taught
+
+    def feed(self) -> Feed:
+        return SqliteFeed(self._path)
+
+    async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
+        row = 0
+        while rows := self._read(_SCAN, (row, tenant, _SCAN_ROWS)):
+            row = rows[-1][0]
+            now = self._clock()
+            for _, owner, digest, stale_until, stored, epochs, learnt, record in rows:
+                with contextlib.suppress(CorruptEntry):
+                    entry, key = decode_entry(stored, digest), ExactKey(owner, digest)
+                    if now < stale_until and not decode_epochs(epochs).dead(
+                        entry.epoch, entry.model, entry.tags
+                    ):
+                        beside = None if record is None else decode_stored(key, record, learnt)
+                        yield Kept(key, entry, beside)
+            # Others have their turn between two pages.
+            await asyncio.sleep(0)
 
     async def delete(self, key: ExactKey) -> None:
         await self._done(self._writer.submit, Delete(key))
@@ -99,11 +148,9 @@ class SqliteStore:
 
     async def stats(self) -> StoreStats:
         await self._done(self._writer.submit, Sweep())
-        try:
-            ((entries, size),) = self._current().execute("SELECT entries, bytes FROM total").fetchall()
-        except sqlite3.Error as error:
-            raise self._cannot_read(error) from error
-        return StoreStats(entries, size)
+        ((entries, size),) = self._read("SELECT entries, bytes FROM total", ())
+        ((records,),) = self._read("SELECT count(*) FROM semantic", ())
+        return StoreStats(entries, size, records)
 
     async def close(self) -> None:
         self._flush_touches()
@@ -121,6 +168,15 @@ class SqliteStore:
             raise self._writes.failed(error) from error
         self._writes.worked()
         return result
+
+    def _read(self, select: str, values: tuple[Any, ...]) -> list[Any]:
+        self._reads.enter()
+        try:
+            rows = self._current().execute(select, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._cannot_read(error) from error
+        self._reads.worked()
+        return rows
 
     def _cannot_read(self, error: sqlite3.Error) -> StoreUnavailable:
         inode = self._reader_inode
@@ -152,8 +208,8 @@ class SqliteStore:
                 self._reader.close()
             self._reader = None
 
-    def _touch(self, row: int, now: float) -> None:
-        self._touched[row] = now
+    def _touch(self, row: int, moment: int) -> None:
+        self._touched[row] = moment
         at = time.monotonic()
         if len(self._touched) >= _TOUCH_ROWS or at - self._touched_at > _TOUCH_S:
             self._touched_at = at
@@ -163,3 +219,7 @@ class SqliteStore:
         if self._touched:
             self._later(Touch(self._touched))
             self._touched = {}
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

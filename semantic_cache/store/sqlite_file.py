@@ -21,7 +21,7 @@ from semantic_cache.errors import BadStoreUrl
 _log = structlog.get_logger("semantic_cache.store")
 
 APPLICATION_ID = 0x46424159
-SCHEMA = 2
+SCHEMA = 3
 _BUSY_MS = 2000
 _CACHE_KIB = 4096
 _JOURNAL_BYTES = 16 * 1024 * 1024
@@ -29,8 +29,11 @@ _JOURNAL_PAGES = _JOURNAL_BYTES // 4096
 # Primary result codes, https://www.sqlite.org/rescode.html
 _CORRUPT, _NOT_A_DATABASE = 11, 26
 
-# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes.
-# The blob stands last, so that what is read of other columns never touches its overflow pages.
+# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes. The
+# blob stands last, so that what is read of other columns never touches its overflow pages. `changes` says
+# which records have changed, in order, and whatever changes them writes it in the same transaction; what has
+# become of one is read from `semantic`. An empty key stands for the tenant's epochs. The id in `feed` is that
+# of this very database: a follower whose database was begun anew sees it.
 _TABLES = """
 CREATE TABLE entries (
   id INTEGER PRIMARY KEY,
@@ -48,6 +51,32 @@ CREATE TABLE total (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO total VALUES (0, 0);
 CREATE TRIGGER entry_gone AFTER DELETE ON entries BEGIN
   UPDATE total SET entries = entries - 1, bytes = bytes - old.size;
+  DELETE FROM semantic WHERE tenant = old.tenant AND key = old.key;
+END;
+
+CREATE TABLE semantic (
+  id INTEGER PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  key BLOB NOT NULL,
+  learnt BLOB NOT NULL,
+  record BLOB NOT NULL,
+  UNIQUE (tenant, key)
+);
+CREATE TABLE epochs (tenant TEXT PRIMARY KEY, epochs BLOB NOT NULL);
+CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, key BLOB NOT NULL);
+CREATE TABLE feed (id BLOB NOT NULL);
+INSERT INTO feed VALUES (randomblob(16));
+CREATE TRIGGER record_put AFTER INSERT ON semantic BEGIN
+  INSERT INTO changes (tenant, key) VALUES (new.tenant, new.key);
+END;
+CREATE TRIGGER record_changed AFTER UPDATE ON semantic BEGIN
+  INSERT INTO changes (tenant, key) VALUES (new.tenant, new.key);
+END;
+CREATE TRIGGER record_gone AFTER DELETE ON semantic BEGIN
+  INSERT INTO changes (tenant, key) VALUES (old.tenant, old.key);
+END;
+CREATE TRIGGER epochs_put AFTER INSERT ON epochs BEGIN
+  INSERT INTO changes (tenant, key) VALUES (new.tenant, x'');
 END;
 """
 

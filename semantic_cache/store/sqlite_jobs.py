@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Budget
+from semantic_cache.store.feed import KEPT_CHANGES
 from semantic_cache.store.sqlite_file import inode_of
 
 # An entry also costs its row, three index cells and their page slack.
@@ -36,10 +38,14 @@ class Put(NamedTuple):
     key: ExactKey
     stale_until: float
     entry: bytes
+    credit_ms: int = 0
+    """See `worth`."""
+    record: bytes = b""
+    """What the semantic tier keeps beside it; empty: nothing."""
 
     @property
     def cost(self) -> int:
-        return len(self.entry)
+        return len(self.entry) + len(self.record)
 
     def run(self, connection: sqlite3.Connection, now: float) -> bool:
         put_all(connection, [self], now)
@@ -78,16 +84,51 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Take note of entries that were served, by row and the time in seconds."""
+    """Take note of entries that were served, by row: milliseconds since the epoch, credit included."""
 
-    rows: dict[int, float]
+    rows: dict[int, int]
     cost: int = 0
 
     def run(self, connection: sqlite3.Connection, now: float) -> None:
         connection.executemany(
             "UPDATE entries SET used = ?1 WHERE id = ?2 AND used < ?1",
-            [(_milliseconds(at), row) for row, at in self.rows.items()],
+            [(at, row) for row, at in self.rows.items()],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Teach:
+    """Replace what was learnt about an entry, if it still is what the teacher knew."""
+
+    key: ExactKey
+    before: bytes
+    after: bytes
+    cost: int = 0
+
+    def run(self, connection: sqlite3.Connection, now: float) -> bool:
+        changed = connection.execute(
+            "UPDATE semantic SET learnt = ? WHERE tenant = ? AND key = ? AND learnt = ?",
+            (self.after, self.key.tenant, self.key.digest, self.before),
+        )
+        return changed.rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Raise the epochs of a tenant, or of all that have entries; returns of how many."""
+
+    tenant: str | None
+    raised: Callable[[Epochs], Epochs]
+    cost: int = 0
+
+    def run(self, connection: sqlite3.Connection, now: float) -> int:
+        tenants = [self.tenant] if self.tenant is not None else tenants_of(connection)
+        for tenant in tenants:
+            row = connection.execute("SELECT epochs FROM epochs WHERE tenant = ?", (tenant,)).fetchone()
+            following = encode_epochs(self.raised(decode_epochs(row[0] if row else None)))
+            # Replaced, not updated, so that one trigger tells of both.
+            connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (tenant, following))
+        return len(tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +177,13 @@ def put_all(connection: sqlite3.Connection, puts: Sequence[Put], now: float) -> 
         return
     used = _milliseconds(now)
     rows = [
-        (key.digest, used, stale_until, len(entry) + ROW_BYTES, key.tenant, entry)
-        for key, stale_until, entry in puts
+        (key.digest, used + credit, stale_until, len(entry) + len(record) + ROW_BYTES, key.tenant, entry)
+        for key, stale_until, entry, credit, record in puts
     ]
+    # Before the entries: what is replaced takes its record along, and what was learnt about the question
+    # stays.
+    last = {put.key: put for put in puts}
+    records = [_record_row(connection, put) for put in last.values() if put.record]
     # One call: every one waits for the interpreter's lock twice. What is replaced is counted by the trigger.
     connection.executemany(
         "INSERT OR REPLACE INTO entries (key, used, stale_until, size, tenant, entry)"
@@ -148,6 +193,33 @@ def put_all(connection: sqlite3.Connection, puts: Sequence[Put], now: float) -> 
     connection.execute(
         "UPDATE total SET entries = entries + ?, bytes = bytes + ?", (len(rows), sum(row[3] for row in rows))
     )
+    connection.executemany(
+        "INSERT OR REPLACE INTO semantic (tenant, key, learnt, record) VALUES (?, ?, ?, ?)", records
+    )
+
+
+def _record_row(connection: sqlite3.Connection, put: Put) -> tuple[str, bytes, bytes, bytes]:
+    row = connection.execute(
+        "SELECT learnt FROM semantic WHERE tenant = ? AND key = ?", (put.key.tenant, put.key.digest)
+    ).fetchone()
+    return put.key.tenant, put.key.digest, row[0] if row else b"", put.record
+
+
+def tenants_of(connection: sqlite3.Connection) -> list[str]:
+    """Return the tenants that have entries, by leaps over the index: their entries are not looked at."""
+    rows = connection.execute(
+        "WITH RECURSIVE found (tenant) AS ("
+        " SELECT min(tenant) FROM entries UNION ALL"
+        " SELECT (SELECT min(tenant) FROM entries WHERE tenant > found.tenant) FROM found"
+        " WHERE found.tenant IS NOT NULL"
+        ") SELECT tenant FROM found WHERE tenant IS NOT NULL"
+    )
+    return [tenant for (tenant,) in rows]
+
+
+def forget_changes(connection: sqlite3.Connection) -> None:
+    """Forget the oldest changes: a follower that has not read them by now begins anew."""
+    connection.execute("DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?", (KEPT_CHANGES,))
 
 
 def sweep_some(connection: sqlite3.Connection, now: float) -> None:

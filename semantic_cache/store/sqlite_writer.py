@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from semantic_cache.errors import BadStoreUrl, StoreUnavailable
 from semantic_cache.store.base import Budget, OnEvent, StoreEvent
 from semantic_cache.store.sqlite_file import inode_of, is_damage, open_writer, replace_damaged
-from semantic_cache.store.sqlite_jobs import Clear, Job, evict, run_all, sweep_some
+from semantic_cache.store.sqlite_jobs import Clear, Job, evict, forget_changes, run_all, sweep_some
 
 _MAX_WAITING = 1024
 _MAX_WAITING_BYTES = 32 * 1024 * 1024
@@ -159,6 +159,7 @@ class Writer:
                 results = run_all(connection, [waiting.job for waiting in batch], now)
                 sweep_some(connection, now)
                 evicted = evict(connection, self._budget)
+                forget_changes(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 # A COMMIT that fails may have rolled back by itself.

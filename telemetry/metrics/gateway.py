@@ -66,6 +66,35 @@ class GatewayMetrics:
             "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
             ("event",),
         )
+        self._semantic_calls = self._counts(
+            names.M_SEMANTIC_CALLS, "Calls of the semantic process by what became of them.", ("outcome",)
+        )
+        self._semantic_decisions = self._counts(
+            names.M_SEMANTIC_DECISIONS,
+            "Requests by what the semantic tier did with them, and why.",
+            ("action", "reason"),
+        )
+        self._semantic_admissions = self._counts(
+            names.M_SEMANTIC_ADMISSIONS,
+            "Stored answers by whether they may answer other questions, and if not, why.",
+            ("outcome",),
+        )
+        self._semantic_labels = self._counts(
+            names.M_SEMANTIC_LABELS,
+            "Stored answers found right or wrong for another question.",
+            ("source", "label"),
+        )
+        self._semantic_saved = self._counts(
+            names.M_SEMANTIC_SAVED,
+            "US dollars that the answers had cost which were served, or would have been (mode observe).",
+            ("mode",),
+        )
+        self._semantic_duration = self._distributions(
+            names.M_SEMANTIC_DURATION,
+            "Time that a request waited for the semantic process.",
+            (),
+            LATENCY_BUCKETS,
+        )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
         in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
@@ -119,6 +148,31 @@ class GatewayMetrics:
     def cache_store_event(self, event: str, count: int) -> None:
         """Count `unavailable`, `corrupt` or `evicted`."""
         self._cache_events.of(event).inc(count)
+
+    def semantic_call(self, outcome: str) -> None:
+        """Count one call of the semantic process: `answered`, `failed`, `late`, `down` or `full`."""
+        self._semantic_calls.of(outcome).inc()
+
+    def semantic_decision(self, action: str, reason: str) -> None:
+        """Count one request: `serve`, `would_serve`, `explore`, `miss` or `skip`, and why."""
+        self._semantic_decisions.of(action, reason).inc()
+
+    def semantic_admission(self, outcome: str) -> None:
+        """Count one stored answer: `stored`, or the word that says why it answers no other question."""
+        self._semantic_admissions.of(outcome).inc()
+
+    def semantic_label(self, source: str, same: bool | None) -> None:
+        """Count one label of `answers`, `judge` or `feedback`; None is one that could not be had."""
+        label = {True: "same", False: "different", None: "unknown"}[same]
+        self._semantic_labels.of(source, label).inc()
+
+    def semantic_saved(self, mode: str, usd: float) -> None:
+        """Add what an answer had cost that was served (`serve`) or would have been (`observe`)."""
+        self._semantic_saved.of(mode).inc(usd)
+
+    def semantic_duration(self, seconds: float) -> None:
+        """Note how long a request waited for the semantic process."""
+        self._semantic_duration.of().observe(seconds)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

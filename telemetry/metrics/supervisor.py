@@ -16,6 +16,11 @@ class SupervisorMetrics:
         self.restarts = Counter(
             names.M_WORKER_RESTARTS, "Workers that ended and were replaced.", registry=self.registry
         )
+        self.semantic_restarts = Counter(
+            names.M_SEMANTIC_RESTARTS,
+            "Semantic processes that ended and were started again.",
+            registry=self.registry,
+        )
         self.reloads = Counter(
             names.M_CONFIG_RELOADS,
             "Configurations that were read while running, by what became of them.",

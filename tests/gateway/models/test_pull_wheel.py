@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.models.catalog import WheelModel, by_name
-from gateway.models.errors import PullFailed
+from gateway.models.catalog import MINILM, WheelFile, WheelModel, by_name
+from gateway.models.errors import ModelNotPulled, PullFailed
 from gateway.models.progress import Advance, PullProgress
 from gateway.models.pull import pull
 from gateway.models.store import ModelStore
@@ -50,7 +52,7 @@ def test_quiet_if_present_says_nothing(store: ModelStore, said: Said) -> None:
 def test_a_pull_says_what_it_does(store: ModelStore, said: Said) -> None:
     pull("tiny", store, progress=said)
     text = said.text.getvalue()
-    assert text.index("Downloading tiny-model") < text.index("Unpacking tiny.gguf") < text.index("is ready")
+    assert text.index("Downloading tiny-model") < text.index("Unpacking tiny-model") < text.index("is ready")
 
 
 def test_a_terminal_gets_a_bar(store: ModelStore) -> None:
@@ -63,9 +65,9 @@ def test_a_terminal_gets_a_bar(store: ModelStore) -> None:
 def test_other_weights_than_the_pinned_ones_are_refused_and_removed(
     tampered: WheelModel, store: ModelStore
 ) -> None:
-    with pytest.raises(PullFailed, match="not what was published: its weights") as failure:
+    with pytest.raises(PullFailed, match=r"not what was published: its tiny\.gguf") as failure:
         pull("tiny", ModelStore(store.root, by_name(tampered)))
-    assert tampered.sha256 in str(failure.value)
+    assert tampered.files[0].sha256 in str(failure.value)
     assert leftovers(store) == []
     assert store.list() == []
 
@@ -77,14 +79,71 @@ def test_another_wheel_than_the_pinned_one_is_not_even_opened(tiny: WheelModel, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"member": "tiny_model/other.gguf"}, "does not hold"), ({"size": 1}, "its size")]
+    ("wrong", "message"), [({"path": "other.gguf"}, "does not hold"), ({"size": 1}, "its size of tiny")]
 )
 def test_a_wheel_that_does_not_fit_its_entry_is_refused(
     tiny: WheelModel, store: ModelStore, wrong: dict[str, object], message: str
 ) -> None:
+    files = (replace(tiny.files[0], **wrong),)
     with pytest.raises(PullFailed, match=message):
-        pull("tiny", ModelStore(store.root, by_name(replace(tiny, **wrong))))
+        pull("tiny", ModelStore(store.root, by_name(replace(tiny, files=files))))
     assert leftovers(store) == []
+
+
+def directory_model(index: Path, files: dict[str, bytes]) -> WheelModel:
+    """Publish a model of several files, one of them in a subfolder."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(f"many_files/model/{name}", content)
+        archive.writestr("many_files/__init__.py", "raise RuntimeError('code of the wheel must never run')")
+        archive.writestr(
+            "many_files-2.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: many-files\nVersion: 2.0\n"
+        )
+        archive.writestr(
+            "many_files-2.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("many_files-2.0.dist-info/RECORD", "")
+    wheel = buffer.getvalue()
+    (index / "many_files-2.0-py3-none-any.whl").write_bytes(wheel)
+    return WheelModel(
+        name="many",
+        aliases=(),
+        requirement="many-files==2.0",
+        wheel_sha256=hashlib.sha256(wheel).hexdigest(),
+        wheel_bytes=len(wheel),
+        folder="many_files/model",
+        files=tuple(
+            WheelFile(name, len(content), hashlib.sha256(content).hexdigest())
+            for name, content in files.items()
+        ),
+    )
+
+
+def test_a_model_of_several_files_becomes_a_folder_and_is_whole_or_absent(
+    tmp_path: Path, index: Path
+) -> None:
+    contents = {"model.safetensors": b"weights", "config.json": b"{}", "1_Pooling/config.json": b"[]"}
+    model = directory_model(index, contents)
+    store = ModelStore(tmp_path / "store", by_name(model))
+    path = pull("many", store)
+    assert path == store.path("many") == store.entry("many")
+    assert {
+        str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
+    } == contents
+    (path / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(ModelNotPulled):
+        store.path("many")
+    assert (pull("many", store) / "1_Pooling" / "config.json").read_bytes() == b"[]"
+
+
+def test_one_wrong_file_of_several_refuses_them_all(tmp_path: Path, index: Path) -> None:
+    model = directory_model(index, {"model.safetensors": b"weights", "config.json": b"{}"})
+    wrong = replace(model, files=(model.files[0], replace(model.files[1], sha256="0" * 64)))
+    store = ModelStore(tmp_path / "store", by_name(wrong))
+    with pytest.raises(PullFailed, match=r"its config\.json is"):
+        pull("many", store)
+    assert not store.entry("many").exists()
 
 
 def test_what_a_killed_pull_left_is_swept_by_the_next(store: ModelStore) -> None:
@@ -170,3 +229,10 @@ def test_the_real_smollm2_can_be_pulled(tmp_path: Path) -> None:
     path = pull("smollm2", ModelStore(tmp_path))
     assert path.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert path.stat().st_size == 98_362_432
+
+
+@pytest.mark.long
+def test_the_real_minilm_can_be_pulled(tmp_path: Path) -> None:
+    path = pull("minilm-l6", ModelStore(tmp_path))
+    assert path.is_dir()
+    assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) == MINILM.size

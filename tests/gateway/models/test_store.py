@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.models.catalog import CATALOG, SMOLLM2
+from gateway.models.catalog import CATALOG, MINILM, SMOLLM2
 from gateway.models.errors import ModelNotPulled, ModelUnknown, NotAModel
 from gateway.models.store import ModelStore, StoredModel
 
@@ -119,6 +119,8 @@ def test_where_models_lie(monkeypatch: pytest.MonkeyPatch, environ: dict[str, st
 
 def test_every_catalog_entry_is_pinned() -> None:
     assert CATALOG["smollm2"] is CATALOG["smollm2-135m-instruct"] is SMOLLM2
+    assert CATALOG["minilm-l6"] is CATALOG["sentence-transformers/all-MiniLM-L6-v2"] is MINILM
     for model in CATALOG.values():
         assert "==" in model.requirement
-        assert len(model.sha256) == len(model.wheel_sha256) == 64
+        assert len(model.wheel_sha256) == 64
+        assert all(len(file.sha256) == 64 for file in model.files)

@@ -64,8 +64,12 @@ async def running_gateway(
     traced: bool = False,
     cached: bool = False,
     drain_s: float = 0.2,
+    semantic: str | None = None,
 ) -> AsyncIterator[RunningGateway]:
-    """Run a gateway with this configuration; `upstreams` replace those of the configuration."""
+    """Run a gateway with this configuration; `upstreams` replace those of the configuration.
+
+    `semantic` is the socket of a semantic process.
+    """
     file = folder / "forebay.yaml"
     # What one test has asked must not answer another: the cache is on only where it is the point.
     file.write_text(yaml if cached else f"{yaml}\ncache: null\n")
@@ -76,7 +80,12 @@ async def running_gateway(
     config = load_config(file, environ={**state, **(environ or {})})
     spans: list[RecordedSpan] = []
     tracer = Tracer(spans.append) if traced else NullTracer()
-    gateway = build_gateway(config, upstreams or build_upstreams(config, {}), Telemetry(tracer, None, None))
+    gateway = build_gateway(
+        config,
+        upstreams or build_upstreams(config, {}),
+        Telemetry(tracer, None, None),
+        semantic=semantic,
+    )
     async with (
         listening(gateway, "127.0.0.1", 0, drain_s) as url,
         aiohttp.ClientSession(auto_decompress=False) as http,

@@ -44,6 +44,9 @@ async def serving(
     environ = {
         key: value for key, value in os.environ.items() if not key.startswith(("FOREBAY__", "OPENAI_"))
     }
+    if "cache:" not in yaml:
+        # A process more for every gateway, where it is not the point.
+        environ["FOREBAY__CACHE__SEMANTIC"] = "null"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from gateway.cli import main; main()", "serve", *arguments),
         cwd=folder,

@@ -12,6 +12,7 @@ import redis
 from structlog.testing import capture_logs
 
 from semantic_cache.errors import StoreUnavailable
+from semantic_cache.record import Record
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Budget, Store, StoreEvent
 from semantic_cache.store.redis import RedisStore
@@ -100,12 +101,14 @@ async def test_a_corrupt_entry_is_a_miss_and_deleted(
     assert raw.exists(name_of(key("a"))) == 0
 
 
-async def test_a_value_of_another_kind_is_unavailable_and_no_crash(
-    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis
+async def test_a_value_of_another_kind_is_a_miss_and_is_replaced(
+    open_at: Callable[..., RedisStore], redis_url: str, raw: redis.Redis, clock: Clock
 ) -> None:
     raw.lpush(name_of(key("a")), "x")
-    with pytest.raises(StoreUnavailable):
-        await open_at(redis_url).get(key("a"))
+    store = open_at(redis_url)
+    assert await store.get(key("a")) is None
+    await store.put(key("a"), entry(clock()))
+    assert await store.get(key("a")) is not None
 
 
 async def test_names_show_neither_tenant_nor_content(
@@ -311,6 +314,41 @@ async def test_a_cluster_is_a_store_like_any_other(
     assert await store.clear("acme") == 1
     assert await store.clear() > 0
     assert (await store.stats()).entries == 0
+
+
+async def test_a_cluster_can_be_followed(
+    open_at: Callable[..., RedisStore], cluster: RedisServer, clock: Clock
+) -> None:
+    store = open_at(f"{cluster.url}?cluster=true")
+    await store.clear()
+    feed, held, epochs = store.feed(), set(), {}
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(held) != count:
+                batch = await feed.next()
+                if batch.anew:
+                    held.clear()
+                epochs.update(batch.epochs)
+                held.update(stored.key for stored in batch.stored)
+                held.difference_update(batch.gone)
+
+    def record(text: str) -> Record:
+        return Record(scope=b"s" * 32, text=text, model="large", stale_until=clock() + 600)
+
+    for number in range(6):
+        where = key(str(number), f"tenant {number % 3}")
+        assert await store.put(where, entry(clock(), tenant=where.tenant), record(str(number)))
+    await until(6)
+    assert len([kept async for kept in store.scan()]) == 6
+    assert await store.teach(where, b"", b"\x92\xc4\x01x\x90")
+    await store.purge(None, lambda known: known.purged())
+    assert await store.get(where) is None
+    await until(5)
+    await store.clear()
+    await until(0)
+    assert epochs[where.tenant].now == 1
+    await feed.close()
 
 
 @pytest.mark.parametrize(

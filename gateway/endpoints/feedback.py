@@ -1,0 +1,106 @@
+"""`/forebay/requests/{id}/feedback`: whether the answer to one of the last requests was good.
+
+A bad answer of another question never answers this one again, and counts against its entry; a bad answer of
+the question's own is forgotten, so that it is fetched anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, TypeAlias
+
+import msgspec
+from aiohttp import web
+
+from gateway.endpoints.route import PARAMETERS
+from gateway.errors import BodyTooLarge, InvalidRequest, RequestNotFound, StateUnavailable
+from gateway.siblings import Siblings
+from gateway.state.keys.keyring import Keyring
+from gateway.state.settled import SettledAnswer
+from semantic_cache.errors import StoreUnavailable
+from semantic_cache.scope import ExactKey
+from semantic_cache.semantic.client import SemanticClient
+from semantic_cache.semantic.protocol import Block, Learn, Learned
+from semantic_cache.store.base import Store
+from telemetry.metrics import GatewayMetrics
+
+Effect: TypeAlias = Literal["blocked", "forgotten", "learnt", "none"]
+PATIENCE_S = 5.0
+_MOST_BYTES = 4096
+
+
+class _Feedback(msgspec.Struct, forbid_unknown_fields=True):
+    good: bool
+
+
+_DECODE = msgspec.json.Decoder(_Feedback).decode
+
+
+class FeedbackOn:
+    """Takes what the tenant of a request says of its answer."""
+
+    def __init__(
+        self,
+        siblings: Siblings,
+        keyring: Keyring,
+        store: Store | None,
+        client: SemanticClient | None,
+        metrics: GatewayMetrics,
+    ) -> None:
+        """`store` and `client` are None where there is no cache, or no semantic tier."""
+        self._siblings = siblings
+        self._keyring = keyring
+        self._store = store
+        self._client = client
+        self._metrics = metrics
+
+    async def take(self, request: web.BaseRequest) -> web.Response:
+        """`POST /forebay/requests/{id}/feedback`
+
+        Raises Unauthenticated, RequestNotFound, InvalidRequest, StateUnavailable.
+        """
+        tenant = self._keyring.identify(request.headers.get("authorization")).tenant
+        record = await self._siblings.settled(request[PARAMETERS]["id"])
+        if record is None or record.tenant != tenant:
+            raise RequestNotFound(
+                "No request of this id is remembered: it is unknown, too old, or still running."
+            )
+        good = await _read(request)
+        effect: Effect = "none"
+        if record.stored is not None and self._store is not None:
+            try:
+                effect = await self._apply(tenant, record.stored, self._store, good=good)
+            except StoreUnavailable:
+                raise StateUnavailable("The cache's store does not answer; try again later.") from None
+        body = msgspec.json.encode({"id": record.id, "object": "forebay.feedback", "effect": effect})
+        return web.Response(body=body, content_type="application/json")
+
+    async def _apply(self, tenant: str, stored: SettledAnswer, store: Store, *, good: bool) -> Effect:
+        entry, question = bytes.fromhex(stored.entry), bytes.fromhex(stored.question)
+        if entry == question:
+            if good:
+                return "none"
+            await store.delete(ExactKey(tenant, entry))
+            return "forgotten"
+        if self._client is None:
+            return "none"
+        self._metrics.semantic_label("feedback", good)
+        if good:
+            learned = await self._client.ask(Learn(stored.ticket, True), Learned, PATIENCE_S)
+            return "none" if learned is None or learned.same is None else "learnt"
+        blocked = await self._client.ask(Block(tenant, entry, question, stored.ticket), Learned, PATIENCE_S)
+        if blocked is not None and blocked.same is not None:
+            return "blocked"
+        # Whatever keeps the process from learning, this answer is not given to that question again.
+        await store.delete(ExactKey(tenant, entry))
+        return "forgotten"
+
+
+async def _read(request: web.BaseRequest) -> bool:
+    if (request.content_length or 0) > _MOST_BYTES:
+        raise BodyTooLarge(_MOST_BYTES)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return _DECODE(await request.content.read(_MOST_BYTES)).good
+    except (msgspec.DecodeError, TimeoutError):
+        raise InvalidRequest('Send the body {"good": true} or {"good": false}.', param="good") from None

@@ -1,0 +1,179 @@
+"""Answers from the semantic tier: the same tenant has asked something that means the same, in the same scope.
+
+The semantic process decides; this hop asks it, and serves what it names only after reading it anew from the
+store, where it may have expired or been purged meanwhile. It stands behind the coalescing hop, so one call of
+the process serves all who ask the same at once. Whatever fails here costs a hit and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway.answer import Answer
+from gateway.cache_state import Asked, CacheState, SemanticHit
+from gateway.config.schema import SemanticConfig
+from gateway.exchange import Exchange
+from gateway.explorer import Explorer
+from gateway.hops.exact_cache import replay
+from gateway.pipeline import Next
+from semantic_cache.cache_status import age_header, hit_status
+from semantic_cache.entry import Entry
+from semantic_cache.errors import StoreUnavailable
+from semantic_cache.freshness import Use, use_of
+from semantic_cache.replay import can_serve
+from semantic_cache.scope import ExactKey
+from semantic_cache.semantic.client import SemanticClient
+from semantic_cache.semantic.protocol import Hurry, Look, Looked
+from semantic_cache.semantic.question import Rules, refuse_question, text_of
+from semantic_cache.store.base import Store
+from telemetry import names
+from telemetry.context import SAMPLED, TraceContext
+from telemetry.metrics import GatewayMetrics
+from telemetry.spans import Span, Tracer
+
+
+class SemanticCache:
+    """Looks for an answer of another question."""
+
+    name = "cache.semantic"
+
+    def __init__(
+        self,
+        store: Store,
+        client: SemanticClient,
+        config: SemanticConfig,
+        rules: Rules,
+        explorer: Explorer,
+        tracer: Tracer,
+        metrics: GatewayMetrics,
+        *,
+        observe: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`observe`: serve nothing, and report what would have been served."""
+        self._store = store
+        self._client = client
+        self._error_budget = config.error_budget
+        self._deadline_s = config.deadline_ms / 1000
+        self._rules = rules
+        self._explorer = explorer
+        self._tracer = tracer
+        self._metrics = metrics
+        self._observe = observe
+        self._clock = clock
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        state = ex.cache
+        if state is None or state.question is None or state.key is None:
+            return await next(ex)
+        text = text_of(state.question)
+        if reason := refuse_question(state.question, text, self._rules):
+            self._metrics.semantic_decision("skip", reason)
+            return await next(ex)
+        assert text is not None
+        state.asked = Asked(text)
+        if state.looks_up and (answer := await self._look(ex, state, state.asked)) is not None:
+            return answer
+        return await next(ex)
+
+    async def _look(self, ex: Exchange, state: CacheState, asked: Asked) -> Answer | None:
+        span = self._tracer.start(names.CACHE_SEMANTIC, parent=ex.span)
+        action, reason, answer = "miss", "unavailable", None
+        try:
+            looked = await self._ask(ex, state, asked)
+            if looked is not None:
+                _describe(span, looked)
+                action, reason, answer = await self._follow(ex, state, asked, looked, span)
+        except StoreUnavailable as error:
+            reason = "store_unavailable"
+            span.fail(type(error).__name__)
+        finally:
+            self._metrics.semantic_decision(action, reason)
+            span.set(names.FOREBAY_SEMANTIC_ACTION, action)
+            span.set(names.FOREBAY_SEMANTIC_REASON, reason)
+            span.end()
+        return answer
+
+    async def _ask(self, ex: Exchange, state: CacheState, asked: Asked) -> Looked | None:
+        assert state.key is not None and state.scope is not None and ex.view is not None
+        look = Look(
+            tenant=state.key.tenant,
+            model=ex.view.model,
+            scope=state.scope.digest,
+            key=state.key.digest,
+            text=asked.text,
+            error_budget=self._error_budget,
+            threshold=state.threshold,
+            patience_s=self._deadline_s,
+        )
+        started = time.monotonic()
+        looked = await self._client.ask(look, Looked, self._deadline_s)
+        self._metrics.semantic_duration(time.monotonic() - started)
+        if looked is not None:
+            asked.embedder, asked.vector = looked.embedder, looked.vector
+        return looked
+
+    async def _follow(
+        self, ex: Exchange, state: CacheState, asked: Asked, looked: Looked, span: Span
+    ) -> tuple[str, str, Answer | None]:
+        """Return what is done, why, and the answer if there is one."""
+        assert state.key is not None
+        named = looked.serve or looked.explored
+        if named is None:
+            return "miss", looked.reason, None
+        key = ExactKey(state.key.tenant, named)
+        now = self._clock()
+        entry = await self._store.get(key)
+        if entry is None or use_of(entry, state.directives, now) is not Use.FRESH:
+            # The process has not heard of it yet, unless it is the caller who wants something fresher.
+            self._client.tell(Hurry())
+            return "miss", "gone", None
+        if not self._fits(ex, state, entry):
+            return "miss", "not_replayable", None
+        explore = self._explorer.comparing(ex, state, asked, looked.ticket, key, entry)
+        if looked.serve is None:
+            asked.compare = explore
+            return "explore", looked.reason, None
+        span.set(names.FOREBAY_SEMANTIC_SAVED_USD, entry.cost_usd)
+        self._metrics.semantic_saved("observe" if self._observe else "serve", entry.cost_usd)
+        if self._observe:
+            # The upstream is asked anyway, so whether this would have been wrong can be seen.
+            asked.compare = explore
+            return "would_serve", looked.reason, None
+        if entry.trace_id:
+            span.link(TraceContext(entry.trace_id, entry.span_id, SAMPLED))
+        span.set(names.FOREBAY_CACHE_AGE, entry.age(now))
+        status, age = hit_status(entry, now, "semantic"), age_header(entry, now)
+        state.take(SemanticHit(key, looked.similarity or 0.0, looked.ticket, status, age))
+        answer = replay(ex, entry, now)
+        answer.hit = state.hit
+        return "serve", looked.reason, answer
+
+    @staticmethod
+    def _fits(ex: Exchange, state: CacheState, entry: Entry) -> bool:
+        assert ex.view is not None and state.key is not None
+        # The scope says all of this already; a store that mixes something up must not get any further.
+        same = entry.endpoint == "chat" and entry.model == ex.view.model and entry.tenant == state.key.tenant
+        return same and can_serve(entry, stream=ex.view.stream, usage_wanted=ex.view.usage_wanted)
+
+
+def _describe(span: Span, looked: Looked) -> None:
+    if not span.recording:
+        return
+    span.update(
+        {
+            names.FOREBAY_SEMANTIC_PROBABILITY: looked.probability,
+            names.FOREBAY_SEMANTIC_BOUND: looked.bound,
+            names.FOREBAY_SEMANTIC_GATES: [
+                f"{place} {gate.gate} {'passed' if gate.passed else 'refused'}"
+                for place, candidate in enumerate(looked.considered)
+                for gate in candidate.gates
+            ],
+            names.FOREBAY_SEMANTIC_VERIFIER: [
+                candidate.verifier for candidate in looked.considered if candidate.verifier is not None
+            ],
+        }
+    )
+    if looked.similarity is not None:
+        span.set(names.FOREBAY_SEMANTIC_SIMILARITY, looked.similarity)

@@ -1,0 +1,1 @@
+"""The semantic process: it follows the store, embeds, searches and decides."""

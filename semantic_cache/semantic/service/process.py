@@ -1,0 +1,127 @@
+"""One semantic process from its options to its exit: its parts, its socket, and the parent whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from semantic_cache.decision.base import Decider
+from semantic_cache.embed.errors import BadEmbedder
+from semantic_cache.errors import BadStoreUrl, CacheError
+from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions
+from semantic_cache.semantic.service.follower import Encode, Follower
+from semantic_cache.semantic.service.server import Server
+from semantic_cache.semantic.service.service import Service
+from semantic_cache.semantic.service.shelf import Shelf
+from semantic_cache.semantic.service.teacher import Teacher
+from semantic_cache.store.open import open_store
+
+_MIB = 1024 * 1024
+_log = structlog.get_logger("semantic_cache.service")
+
+
+class BadParts(CacheError):
+    """Something that belongs to the program itself is missing or broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What embeds and decides."""
+
+    embedder: str
+    """The embedder's id."""
+    dim: int
+    encode: Encode
+    decider: Decider
+    close: Callable[[], Awaitable[None]]
+
+
+Build = Callable[[SemanticOptions], Parts]
+"""Makes the parts; raises BadEmbedder or BadParts. Called in a thread, since weights take their time."""
+
+
+def run(socket: Path, options: SemanticOptions, build: Build) -> int:
+    """Serve until a signal comes or the parent is gone; returns the exit status."""
+    leave_with_parent(socket)
+    try:
+        return asyncio.run(_serve(socket, options, build))
+    except (BadEmbedder, BadParts, BadStoreUrl) as error:
+        _log.error("semantic_process_refused", reason=str(error))
+        return EXIT_UNUSABLE
+    finally:
+        remove(socket)
+
+
+async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with contextlib.AsyncExitStack() as opened:
+        parts = await asyncio.to_thread(build, options)
+        opened.push_async_callback(parts.close)
+        store = open_store(options.store)
+        opened.push_async_callback(store.close)
+        shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
+        opened.callback(shelf.close)
+        follower = Follower(store.feed(), shelf, parts.encode)
+        teacher = Teacher(store, shelf, parts.decider, follower.hurry)
+        service = Service(
+            parts.embedder,
+            parts.dim,
+            parts.encode,
+            shelf,
+            parts.decider,
+            teacher,
+            follower,
+            candidates=options.candidates,
+        )
+        opened.push_async_callback(service.close)
+        follower.start()
+        opened.push_async_callback(follower.close)
+        server = Server(service.answer)
+        await server.start(socket)
+        opened.push_async_callback(server.close)
+        _say_ready()
+        await stop.wait()
+    return 0
+
+
+def _say_ready() -> None:
+    # A parent that no longer reads is no reason to fail.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+
+def leave_with_parent(socket: Path) -> None:
+    """See to it that this process goes when whoever holds the other end of standard input does.
+
+    A thread, not the event loop: it must work while that is busy or stuck.
+    """
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(sys.stdin.fileno(), 4096):
+                pass
+        remove(socket)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def remove(socket: Path) -> None:
+    """Take the socket away, and its directory if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        socket.unlink(missing_ok=True)
+        socket.parent.rmdir()

@@ -1,0 +1,278 @@
+"""What the process does for each call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from semantic_cache.decision.base import Candidate, Decider, Decision, Observations
+from semantic_cache.decision.label import agree
+from semantic_cache.embed.base import Encoding
+from semantic_cache.scope import ExactKey
+from semantic_cache.semantic.protocol import (
+    MAX_TEXTS,
+    Block,
+    Call,
+    Considered,
+    Embed,
+    Embedded,
+    Explain,
+    Failed,
+    Found,
+    Hurry,
+    Learn,
+    Learned,
+    Look,
+    Looked,
+    Near,
+    Numbers,
+    Ping,
+    Pong,
+    Rank,
+    Ranked,
+    Reply,
+    Search,
+    Stats,
+    Verdict,
+)
+from semantic_cache.semantic.service.encodings import Encodings
+from semantic_cache.semantic.service.follower import Encode, Follower
+from semantic_cache.semantic.service.shelf import Neighbour, Shelf
+from semantic_cache.semantic.service.teacher import Teacher, observations_of, pool_of
+from semantic_cache.semantic.service.tickets import Ticket, Tickets
+
+FLOOR = 0.5
+"""Similarity below which a record is no candidate: nothing that far off was ever the same question."""
+_POOL = 2000
+"""Labels of a group that are looked at; the last ones."""
+
+
+class Service:
+    """Answers calls. Belongs to the event loop; decisions are made on a thread of their own."""
+
+    def __init__(
+        self,
+        embedder: str,
+        dim: int,
+        encode: Encode,
+        shelf: Shelf,
+        decider: Decider,
+        teacher: Teacher,
+        follower: Follower,
+        *,
+        candidates: int,
+    ) -> None:
+        """`candidates` records are looked at for a question; `embedder` and `dim` are those of `encode`."""
+        self._embedder = embedder
+        self._dim = dim
+        self._encode = encode
+        self._shelf = shelf
+        self._decider = decider
+        self._teacher = teacher
+        self._follower = follower
+        self._candidates = candidates
+        self._encodings = Encodings()
+        self._tickets = Tickets()
+        self._pools: dict[tuple[str, str], tuple[int, Observations | None]] = {}
+        """Labels by group, with the version that they are of."""
+        self._thread = ThreadPoolExecutor(1, "forebay-decide")
+
+    async def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    async def answer(self, call: Call) -> Reply | None:
+        """Return the answer to a call; None for one that has none. Raises CacheError."""
+        match call:
+            case Ping():
+                return Pong()
+            case Look():
+                return await self._look(call)
+            case Explain():
+                return await self._look(call.look, explain=True)
+            case Embed():
+                return await self._embed(call)
+            case Rank():
+                return await self._rank(call)
+            case Search():
+                return await self._search(call)
+            case Learn():
+                # A worker that leaves now takes nothing back of what it said.
+                return await asyncio.shield(asyncio.ensure_future(self._learn(call)))
+            case Block():
+                return await asyncio.shield(asyncio.ensure_future(self._block(call)))
+            case Hurry():
+                self._follower.hurry()
+                return None
+            case Stats():
+                return self._stats()
+
+    async def _look(self, look: Look, *, explain: bool = False) -> Reply:
+        come_s = time.monotonic()
+        (encoding,) = await self._encode([look.text])
+        vector = encoding.vector.astype("<f2").tobytes()
+        if _cut(look.text, encoding):
+            # What the embedder has not read cannot have been compared.
+            return Looked("too_long")
+        if not np.any(encoding.vector):
+            return Looked("no_vector")
+        near = self._shelf.near(look.tenant, look.scope, look.key, encoding.vector, self._candidates)
+        near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
+        if not near:
+            return Looked("no_candidates", embedder=self._embedder, vector=vector)
+        encodings = await self._encodings_of(near)
+        candidates = [
+            Candidate(
+                neighbour.id,
+                neighbour.stored.record.text,
+                neighbour.similarity,
+                encoded,
+                observations_of(neighbour.stored),
+            )
+            for neighbour, encoded in zip(near, encodings, strict=True)
+        ]
+        pool = self._pool((look.tenant, look.model))
+
+        def decide() -> Decision | None:
+            if look.patience_s is not None and time.monotonic() - come_s > look.patience_s:
+                # Whoever asked has gone on; those behind have not.
+                return None
+            return self._decider.decide(
+                look.text,
+                encoding,
+                candidates,
+                error_budget=look.error_budget,
+                seed=look.key,
+                threshold=look.threshold,
+                pool=pool,
+            )
+
+        decision = await asyncio.get_running_loop().run_in_executor(self._thread, decide)
+        if decision is None:
+            return Failed("late")
+        return self._looked(decision, near, vector, explain=explain)
+
+    def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
+        by_id = {neighbour.id: neighbour for neighbour in near}
+        chosen = decision.serve if decision.serve is not None else decision.explored
+        assessment = next((found for found in decision.verdicts if found.id == chosen), None)
+        ticket = 0
+        if chosen is not None and assessment is not None and not explain:
+            ticket = self._tickets.issue(Ticket(by_id[chosen].stored.key, assessment))
+        considered = [
+            Considered(
+                by_id[found.id].stored.key.digest,
+                by_id[found.id].similarity,
+                [Verdict(gate.gate, gate.passed, gate.detail if explain else "") for gate in found.gates],
+                found.verifier,
+                found.probability,
+                found.bound,
+                by_id[found.id].stored.record.text if explain else "",
+            )
+            for found in decision.verdicts
+        ]
+        serve = None if decision.serve is None else by_id[decision.serve].stored.key.digest
+        explored = None
+        if decision.explore and decision.explored is not None:
+            explored = by_id[decision.explored].stored.key.digest
+        similarity = near[0].similarity if chosen is None else by_id[chosen].similarity
+        return Looked(
+            decision.reason,
+            serve,
+            explored,
+            similarity,
+            decision.probability,
+            decision.bound,
+            ticket,
+            self._embedder,
+            vector,
+            considered,
+        )
+
+    async def _encodings_of(self, near: list[Neighbour]) -> list[Encoding]:
+        texts = [neighbour.stored.record.text for neighbour in near]
+        missing = list(dict.fromkeys(text for text in texts if self._encodings.get(text) is None))
+        fresh = dict(zip(missing, await self._encode(missing), strict=True)) if missing else {}
+        found = [self._encodings.get(text) or fresh[text] for text in texts]
+        for text, encoding in fresh.items():
+            self._encodings.put(text, encoding)
+        return found
+
+    def _pool(self, group: tuple[str, str]) -> Observations | None:
+        """Return the labels of all records of a group together."""
+        version = self._shelf.labels_version(group)
+        known = self._pools.get(group)
+        if known is None or known[0] != version:
+            known = self._pools[group] = version, pool_of(self._shelf.group(group), _POOL)
+        return known[1]
+
+    async def _embed(self, call: Embed) -> Reply:
+        if len(call.texts) > MAX_TEXTS:
+            return Failed("too_many_texts")
+        encodings = await self._encode(call.texts) if call.texts else []
+        vectors = [encoding.vector.astype("<f4").tobytes() for encoding in encodings]
+        return Embedded(self._embedder, self._dim, vectors)
+
+    async def _rank(self, call: Rank) -> Reply:
+        if len(call.texts) > MAX_TEXTS:
+            return Failed("too_many_texts")
+        one, *others = await self._encode([call.text, *call.texts])
+        return Ranked([float(one.vector @ other.vector) for other in others])
+
+    async def _search(self, call: Search) -> Reply:
+        (encoding,) = await self._encode([call.text])
+        near = self._shelf.near(call.tenant, call.scope, b"", encoding.vector, min(call.k, MAX_TEXTS))
+        return Found([Near(neighbour.stored.key.digest, neighbour.similarity) for neighbour in near])
+
+    async def _learn(self, call: Learn) -> Learned:
+        ticket = self._tickets.look(call.ticket)
+        if ticket is None:
+            return Learned(None)
+        same = call.same
+        if same is None:
+            same = await self._compare(call.fresh, call.stored)
+        if same is None:
+            # Somebody else may know.
+            return Learned(None)
+        if self._tickets.redeem(call.ticket) is None:
+            return Learned(None)
+        taken = await self._teacher.label(ticket.entry, ticket.assessment, same=same)
+        return Learned(same if taken else None)
+
+    async def _compare(self, fresh: str, stored: str) -> bool | None:
+        if not fresh.strip() or not stored.strip():
+            return None
+        one, other = await self._encode([fresh, stored])
+        # By their beginnings long answers are all alike.
+        read = not (_cut(fresh, one) or _cut(stored, other))
+        cosine = float(one.vector @ other.vector) if read else None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, agree, stored, fresh, cosine)
+
+    async def _block(self, call: Block) -> Learned:
+        entry = ExactKey(call.tenant, call.entry)
+        blocked = await self._teacher.block(entry, call.question)
+        ticket = self._tickets.redeem(call.ticket)
+        if ticket is not None and ticket.entry == entry:
+            blocked = await self._teacher.label(entry, ticket.assessment, same=False) or blocked
+        return Learned(False if blocked else None)
+
+    def _stats(self) -> Numbers:
+        return Numbers(
+            self._embedder,
+            len(self._shelf),
+            self._shelf.scopes,
+            self._shelf.waiting,
+            self._follower.caught_up,
+            self._shelf.index_bytes,
+        )
+
+
+def _cut(text: str, encoding: Encoding) -> bool:
+    """Return whether the embedder has left out the end of the text."""
+    if not len(encoding.spans):
+        return False
+    return int(encoding.spans[:, 1].max()) < len(text.rstrip())
