@@ -68,7 +68,7 @@ def takes_best(request: Request) -> bool:
 
 
 def draw_in_torch(logits: torch.Tensor, rows: Sequence[int], requests: Sequence[Request]) -> list[int]:
-    """Draw for `requests` from `rows` of `logits` by inverting their cumulative distributions."""
+    """Draw for `requests` from `rows` of `logits`, by the inverse of the cumulative distribution."""
     logits = logits[list(rows)]
     params = [request.params for request in requests]
     temperature = torch.tensor([p.temperature for p in params]).unsqueeze(1)

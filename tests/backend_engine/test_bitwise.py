@@ -64,8 +64,13 @@ class AllLogits:
         self.logits = torch.empty(0)
         self._decoder = decoder
 
-    def forward(self, batch: ForwardBatch, best: npt.NDArray[np.int64] | None = None) -> torch.Tensor:
-        self.logits = self._decoder.forward(replace(batch, best_only=frozenset()), best)
+    def forward(
+        self,
+        batch: ForwardBatch,
+        best: npt.NDArray[np.int64] | None = None,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        self.logits = self._decoder.forward(replace(batch, best_only=frozenset()), best, features)
         assert best is not None
         assert np.array_equal(best, self.logits.numpy().argmax(axis=1))
         return self.logits[[row for row, place in enumerate(batch.logit_places) if place >= 0]]

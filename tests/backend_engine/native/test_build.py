@@ -16,8 +16,6 @@ import pytest
 from backend_engine.native import build, library
 from backend_engine.native.build import BuildError, compile_library, compiled_library, find_compiler
 
-REAL_SOURCE = build.SOURCE / "library.cpp"
-
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -65,7 +63,8 @@ def test_other_processes_find_the_library_under_the_same_name(own_cache: Path) -
 @pytest.fixture
 def quick_kernels(quick_source: Path) -> None:
     """Every function that Python looks up, quick to compile; one of them is shared by all variants."""
-    names = re.findall(r"EXPORTED\((\w+)\)\(", REAL_SOURCE.read_text())
+    source = Path(build.__file__).with_name("src") / "library.cpp"
+    names = re.findall(r"^\S.* EXPORTED\((\w+)\)\(", source.read_text(), flags=re.M)
     functions = "\n".join(f'extern "C" void NAME({name})() {{}}' for name in names)
     quick_source.write_text(
         f"""
