@@ -17,7 +17,7 @@ from backend_engine.spec.step_cost import StepCost
 
 MOST_DRAFTED = 16
 """Longest draft. Beyond this even certain tokens add little to what a step costs anyway."""
-LIKELY = 0.6
+LIKELY = 0.55
 """Probability of its first token from which a draft stands without asking a model, which takes time."""
 
 
