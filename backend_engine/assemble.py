@@ -43,7 +43,6 @@ from backend_engine.spec.base import Drafter
 from backend_engine.spec.draft_head import HeadDrafter
 from backend_engine.spec.draft_model import ModelDrafter
 from backend_engine.spec.draft_weights import DraftWeights
-from backend_engine.spec.either import EitherDrafter
 from backend_engine.spec.ngram import NgramDrafter
 from backend_engine.spec.speculator import Speculator
 from backend_engine.spec.suffix import SuffixDrafter
@@ -172,31 +171,26 @@ def build_speculator(
 
     Raises ModelError for a draft model that cannot be loaded or has another vocabulary.
     """
-    if drafter is None:
-        if options.speculation == "off":
-            return None
-        drafter = build_drafter(loaded, options, num_blocks)
+    if drafter is None and options.speculation == "off":
+        return None
     # Prompts must get their share of a step.
-    return Speculator(drafter, max_tokens=options.max_batch_tokens // 4)
+    max_tokens = options.max_batch_tokens // 4
+    if drafter is not None:
+        return Speculator(drafter, max_tokens=max_tokens)
+    if options.draft_model is not None and not options.draft_model.endswith(".safetensors"):
+        return Speculator(build_draft_model(loaded, options, num_blocks), max_tokens=max_tokens)
+    text = NgramDrafter() if options.speculation == "ngram" else SuffixDrafter()
+    head = None
+    if options.draft_model is not None:
+        head = load_draft_head(loaded, Path(options.draft_model))
+    elif options.speculation == "auto":
+        head = find_draft_head(loaded)
+    return Speculator(text, max_tokens=max_tokens, model=head)
 
 
-def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> Drafter:
-    """Return the drafter that `options` name; a draft model gets room for `num_blocks` blocks."""
-    if options.speculation == "ngram":
-        return NgramDrafter()
-    if options.draft_model is None:
-        suffix = SuffixDrafter()
-        head = find_draft_head(loaded) if options.speculation == "auto" else None
-        return suffix if head is None else EitherDrafter(suffix, head)
-    path = Path(options.draft_model)
-    if path.suffix == ".safetensors":
-        weights = DraftWeights.load(path)
-        if not weights.fits(loaded.config, loaded.tokenizer.token_bytes):
-            raise ModelError(f"draft_model {path} is the draft head of another model")
-        if loaded.team is None:
-            raise ModelError("a draft head needs the native kernels, and weights of int8 or int4")
-        head = HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
-        return EitherDrafter(SuffixDrafter(), head)
+def build_draft_model(loaded: LoadedModel, options: EngineOptions, num_blocks: int) -> ModelDrafter:
+    """Return a drafter of the model that `options` name, with room for `num_blocks` blocks."""
+    assert options.draft_model is not None
     draft = load_model(options.draft_model, options.quantization, threads=options.threads)
     if not same_vocabulary(draft, loaded):
         raise ModelError(f"draft_model {options.draft_model} has another vocabulary than the model")
@@ -204,6 +198,16 @@ def build_drafter(loaded: LoadedModel, options: EngineOptions, num_blocks: int) 
         raise ModelError(f"draft_model {options.draft_model} has a smaller window than the model")
     pool = BlockPool(num_blocks, options.block_size)
     return ModelDrafter(build_decoder(draft, options, num_blocks), pool)
+
+
+def load_draft_head(loaded: LoadedModel, path: Path) -> HeadDrafter:
+    """Return a drafter of the head in a file; raises ModelError if it cannot draft for `loaded`."""
+    weights = DraftWeights.load(path)
+    if not weights.fits(loaded.config, loaded.tokenizer.token_bytes):
+        raise ModelError(f"draft_model {path} is the draft head of another model")
+    if loaded.team is None:
+        raise ModelError("a draft head needs the native kernels, and weights of int8 or int4")
+    return HeadDrafter(NativeDraftHead(weights, loaded.model, loaded.team))
 
 
 def find_draft_head(loaded: LoadedModel) -> HeadDrafter | None:

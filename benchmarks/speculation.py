@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, cast
 
 import cyclopts
@@ -37,11 +37,14 @@ STRETCH = 16
 class Side:
     """One engine that answers `prompts`, `at_once` at a time."""
 
-    def __init__(self, engine: Engine, requests: list[Request], at_once: int) -> None:
+    def __init__(
+        self, engine: Engine, requests: list[Request], at_once: int, clock: Callable[[], float]
+    ) -> None:
         self.engine = engine
         self.requests = requests
         self._waiting = list(reversed(requests))
         self._at_once = at_once
+        self._clock = clock
         self._stretches: list[tuple[int, float]] = []
         self._tokens, self._seconds, self._steps = 0, 0.0, 0
         self._all_tokens = 0
@@ -59,11 +62,11 @@ class Side:
         counts = len(scheduler.running) == self._at_once and all(
             request.num_output_tokens for request in scheduler.running
         )
-        started = time.perf_counter()
+        started = self._clock()
         outputs = self.engine.step()
         if not counts:
             return
-        self._seconds += time.perf_counter() - started
+        self._seconds += self._clock() - started
         self._tokens += len(outputs)
         self._all_tokens += len(outputs)
         self._steps += 1
@@ -116,6 +119,7 @@ def bench(
     drafters: tuple[str, ...] = ("auto", "suffix", "ngram"),
     workloads: tuple[str, ...] = tuple(WORKLOADS),
     at_once: tuple[int, ...] = CONCURRENCIES,
+    cpu_time: bool = False,
     model: str = "smollm2-135m-instruct",
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
@@ -130,12 +134,13 @@ def bench(
         gives the figures, the others are peers.
     workloads: which kinds of prompts.
     at_once: numbers of requests that run together.
+    cpu_time: run in one thread and measure its CPU time, for a machine that others use.
     model: name or path of the model.
     json_: print one JSON object as the last line.
     """
     machine = report.machine()
     path = str(ModelStore().path(model))
-    loaded = load_model(path, EngineOptions(model=path).quantization)
+    loaded = load_model(path, EngineOptions(model=path).quantization, threads=int(cpu_time))
     assert loaded.chat_template is not None
     params = SamplingParams(max_tokens=tokens, temperature=0)
     kinds = ("off", *drafters)
@@ -159,6 +164,7 @@ def bench(
                         for prompt in ids
                     ],
                     together,
+                    time.thread_time if cpu_time else time.perf_counter,
                 )
                 for kind in kinds
             }

@@ -12,7 +12,7 @@ from backend_engine.native.abi import DraftBatchStruct, DraftModelStruct
 from backend_engine.native.library import Team
 from backend_engine.native.packed_linear import PANEL, PackedLinear
 from backend_engine.quant.base import Linear
-from backend_engine.quant.blocks import BLOCK, round_to_eight_bits
+from backend_engine.quant.blocks import BLOCK, round_to_four_bits
 from backend_engine.spec.draft_weights import DraftWeights
 
 
@@ -25,12 +25,12 @@ class NativeDraftHead:
         if hidden % BLOCK or inner % BLOCK or vocabulary % PANEL:
             raise UnsupportedModel(f"a draft head of sizes {hidden}, {inner} and {vocabulary} has no kernel")
         embedding, head = _packed(model.embedding), _packed(model.head)
+        # Of four bits: a guess costs what its weights take to read, and it is as good.
+        matrices = {name: blocks.dequantize() for name, blocks in weights.linears.items()}
+        matrices["head"] = head.rows(weights.vocabulary)
         self._linears = {
-            name: PackedLinear(team, blocks, blocks.codes.shape[1] * BLOCK)
-            for name, blocks in {
-                **weights.linears,
-                "head": round_to_eight_bits(head.rows(weights.vocabulary)),
-            }.items()
+            name: PackedLinear(team, round_to_four_bits(matrix), matrix.shape[1])
+            for name, matrix in matrices.items()
         }
         # The library reads weights where they are, so all that owns them must live as long as this.
         self._weights, self._model, self._team = weights, model, team

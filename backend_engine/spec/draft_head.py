@@ -39,16 +39,20 @@ class HeadDrafter:
     def __init__(self, head: DraftHead) -> None:
         self.taps = head.taps
         self._head = head
-        self._features: dict[Request, torch.Tensor] = {}
+        self._features: dict[Request, tuple[torch.Tensor, int]] = {}
+        """A step's features, and the request's row of them: few are looked at, so none is cut out before."""
 
     def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
-        self._features.update(zip(requests, features, strict=True))
+        for row, request in enumerate(requests):
+            self._features[request] = features, row
 
     def propose(self, wants: Sequence[Want]) -> list[Draft]:
         if len(wants) > MOST_ROWS:
             return [Draft()] * len(wants)
         found = self._head.draft(
-            torch.stack([self._features[want.request] for want in wants]),
+            torch.stack(
+                [features[row] for features, row in (self._features[want.request] for want in wants)]
+            ),
             [want.request.token_ids[-1] for want in wants],
             [want.limit for want in wants],
             LEAST_CONFIDENCE,

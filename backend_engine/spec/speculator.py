@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +17,8 @@ from backend_engine.spec.step_cost import StepCost
 
 MOST_DRAFTED = 16
 """Longest draft. Beyond this even certain tokens add little to what a step costs anyway."""
+LIKELY = 0.55
+"""Probability of its first token from which a draft stands without asking a model, which takes time."""
 
 
 @dataclass(slots=True)
@@ -37,14 +41,18 @@ class _Drafting:
 
 
 class Speculator:
-    """Fills `Request.draft` of decoding sequences from one drafter, as far as it pays."""
+    """Fills `Request.draft` of decoding sequences, as far as it pays."""
 
-    def __init__(self, drafter: Drafter, *, max_tokens: int) -> None:
-        """At most `max_tokens` are drafted for a step in all."""
+    def __init__(self, drafter: Drafter, *, max_tokens: int, model: Drafter | None = None) -> None:
+        """At most `max_tokens` are drafted for a step in all.
+
+        `model` is asked where `drafter` has nothing that is likely to be right, and the better draft stands.
+        """
         self.stats = SpeculationStats()
         self.step_cost = StepCost()
         """Whoever runs the steps tells it what they took."""
         self._drafter = drafter
+        self._model = model
         self._max_tokens = max_tokens
         self._rates = AcceptanceRates()
         self._calibration = Calibration()
@@ -53,11 +61,15 @@ class Speculator:
     @property
     def taps(self) -> tuple[int, ...]:
         """See `Drafter.taps`."""
-        return self._drafter.taps
+        return self._looking.taps
 
     def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
         """See `Drafter.see`."""
-        self._drafter.see(requests, features)
+        self._looking.see(requests, features)
+
+    @property
+    def _looking(self) -> Drafter:
+        return self._drafter if self._model is None else self._model
 
     def propose(self, running: Sequence[Request]) -> None:
         """Set the drafts of `running` for the next step."""
@@ -76,11 +88,10 @@ class Speculator:
             return
         drafts = self._drafter.propose(wants)
         sequences = [self._sequences.setdefault(want.request, _Drafting()) for want in wants]
+        chances = [self._chances(sequence, draft) for sequence, draft in zip(sequences, drafts, strict=True)]
+        self._improve(wants, sequences, drafts, chances)
         lengths = draft_lengths(
-            [
-                Candidate(self._chances(sequence, draft))
-                for sequence, draft in zip(sequences, drafts, strict=True)
-            ],
+            [Candidate(of_draft) for of_draft in chances],
             num_sequences=len(decoding),
             seconds=self.step_cost.seconds,
             budget=self._max_tokens,
@@ -108,6 +119,26 @@ class Speculator:
         """Let go of `request`, whether or not it ever ran."""
         self._sequences.pop(request, None)
         self._drafter.finished(request)
+        if self._model is not None:
+            self._model.finished(request)
+
+    def _improve(
+        self,
+        wants: Sequence[Want],
+        sequences: Sequence[_Drafting],
+        drafts: list[Draft],
+        chances: list[tuple[float, ...]],
+    ) -> None:
+        """Ask the model about unlikely drafts, and replace those that it betters."""
+        unlikely = [at for at, of_draft in enumerate(chances) if not of_draft or of_draft[0] < LIKELY]
+        if self._model is None or not unlikely:
+            return
+        for at, draft in zip(unlikely, self._model.propose([wants[at] for at in unlikely]), strict=True):
+            found = self._chances(sequences[at], draft)
+            if _expected(found) > _expected(chances[at]):
+                if drafts[at].token_ids:
+                    self._rates.passed_over(sequences[at].tally, drafts[at].evidence)
+                drafts[at], chances[at] = draft, found
 
     def _chances(self, sequence: _Drafting, draft: Draft) -> tuple[float, ...]:
         """Return for each token of `draft` the probability that it is accepted if those before it are."""
@@ -127,3 +158,8 @@ class Speculator:
             self._calibration.passed_over(draft.shares[0])
         else:
             self._rates.passed_over(sequence.tally, draft.evidence)
+
+
+def _expected(chances: Sequence[float]) -> float:
+    """Return how many tokens of a draft with these chances are accepted on average."""
+    return sum(itertools.accumulate(chances, operator.mul))

@@ -15,10 +15,11 @@ from backend_engine.assemble import HEADS, LoadedModel, build_engine, find_draft
 from backend_engine.errors import ModelError
 from backend_engine.launcher import EngineOptions
 from backend_engine.native.draft_head import NativeDraftHead
+from backend_engine.quant.blocks import round_to_four_bits
 from backend_engine.spec.base import Want
 from backend_engine.spec.distil.export import restore
 from backend_engine.spec.draft_head import LEAST_CONFIDENCE, MOST_ROWS, HeadDrafter
-from backend_engine.spec.draft_weights import DraftWeights
+from backend_engine.spec.draft_weights import LINEARS, DraftWeights
 from tests.backend_engine.support.drafting import sequence_of
 from tests.backend_engine.support.generate import generate
 from tests.backend_engine.support.tiny_models import random_model, save_directory
@@ -57,13 +58,18 @@ def test_drafts_are_those_of_the_trained_module(
     features, last = rows(weights, 12)
     drafts = head.draft(features, last, [DEPTH] * 12, 0.0)
     module = restore(weights).eval()
+    with torch.no_grad():
+        for name in LINEARS:
+            matrix = getattr(module, name).weight
+            matrix.copy_(round_to_four_bits(matrix).dequantize())
     table, tokens = loaded.model.embedding, torch.tensor(last)
+    scores = round_to_four_bits(table.rows(weights.vocabulary)).dequantize()
     choice = torch.stack([torch.tensor(tokens_of) for tokens_of, _ in drafts])
     with torch.no_grad():
         state = module.begin(features)
         for at in range(DEPTH):
             state, read = module.step(state, table.rows(tokens))
-            shares = F.linear(read, table.rows(weights.vocabulary)).softmax(-1)
+            shares = F.linear(read, scores).softmax(-1)
             # Where two tokens are nearly as likely, rounded activations may choose the other one.
             tokens = choice[:, at].contiguous()
             chosen = shares.gather(1, torch.searchsorted(weights.vocabulary, tokens).unsqueeze(1)).squeeze(1)

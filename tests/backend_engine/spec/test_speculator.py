@@ -134,6 +134,7 @@ class Shares(Fixed):
     """Drafts three tokens with shares."""
 
     def propose(self, wants: Sequence[Want]) -> list[Draft]:
+        self.asked += [want.request for want in wants]
         return [Draft((1, 2, 3), shares=(0.9, 0.8, 0.05)) for _ in wants]
 
 
@@ -158,3 +159,28 @@ def test_accepted_tokens_are_counted_by_position() -> None:
     for accepted in (3, 0, 2):
         made.verified(request, 3, accepted)
     assert made.stats.num_accepted_tokens_per_pos[:4] == [2, 2, 1, 0]
+
+
+def test_a_model_is_asked_where_the_text_offers_nothing_likely() -> None:
+    text, model = Fixed(evidence=16), Shares()
+    made = Speculator(text, max_tokens=128, model=model)
+    made.step_cost.observe(1, 0.01)
+    sure, request = decoding(), decoding()
+    made.propose([sure])
+    assert set(sure.draft) == {1}
+    assert not model.asked
+    # Few recognised tokens are worth less than the model's word.
+    text.evidence = 0
+    made.propose([request])
+    assert request.draft[:2] == [1, 2]
+    made.finished(request)
+    assert text.gone == model.gone == [request]
+
+
+def test_a_model_does_not_replace_what_has_proved_better() -> None:
+    made = Speculator(Fixed(evidence=2), max_tokens=128, model=Shares())
+    made._rates.rate = lambda sequence, evidence: 0.59  # type: ignore[method-assign]
+    made._calibration.rate = lambda share: 0.2  # type: ignore[method-assign]
+    request = decoding()
+    made.propose([request])
+    assert set(request.draft) == {1}
