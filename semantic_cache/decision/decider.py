@@ -102,7 +102,8 @@ class CalibratedDecider:
         row = features(a, b, verifier=said, cosine=candidate.similarity)
         score = self.calibration.score(row)
         mean, shifted = self._shifted(score, candidate.history, labels)
-        bound = self.calibration.bound(shifted if loosen else min(shifted, score))
+        # A shift that labels far below a rung have earned says little about that rung: it only tightens.
+        bound = self.calibration.bound(min(shifted, score))
         record = tail(labels, score)
         if record.lower > error_budget:
             bound = max(bound, record.lower)

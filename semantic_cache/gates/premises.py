@@ -17,6 +17,9 @@ SUBSTITUTED = 0.34
 """Largest share of a plain question's words that may be put in other words, for the verifier to judge."""
 COVERED = 0.45
 """Smallest share of a passage's words that must be found in the other."""
+VERBATIM = 0.25
+"""A passage that is another's to the letter but for a place was edited there, and that is a changed premise;
+whoever says a thing in other words changes them throughout. Share of runs of four words that both have."""
 _ASKED = {
     "when": re.compile(
         r" (when (?:is|are|was|were|do|does|did|will|can|should|would)|what (?:time|date|day|year)) "
@@ -94,4 +97,14 @@ def _passage(a: Text, b: Text, only_a: tuple[Word, ...], only_b: tuple[Word, ...
             return GateVerdict(NAME, False, "too much is in other words")
         if len(text.words) > 1.6 * len(other.words):
             return GateVerdict(NAME, False, "much longer")
+    if (only_a or only_b) and _verbatim(a, b) > VERBATIM:
+        return GateVerdict(NAME, False, f"edited: {(only_a or only_b)[0].lower}")
     return GateVerdict(NAME, True)
+
+
+def _verbatim(a: Text, b: Text) -> float:
+    runs = [
+        {tuple(word.lower for word in text.words[at : at + 4]) for at in range(len(text.words) - 3)}
+        for text in (a, b)
+    ]
+    return len(runs[0] & runs[1]) / max(1, min(map(len, runs)))

@@ -11,7 +11,7 @@ import structlog
 
 _log = structlog.get_logger("semantic")
 
-_NICER, _NICEST = 10, 19
+_NICER, _NICEST = 5, 19
 
 
 class Background:

@@ -11,6 +11,7 @@ Every random choice comes from `--seed`. About half an hour on two cores, nearly
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ from random import Random
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from semantic_cache.decision.calibration import Calibration
+from semantic_cache.decision.features import NAMES
 from semantic_cache.decision.reference_embedder import ReferenceEmbedder
 from semantic_cache.decision.train import calibrate, fit, intents
 from semantic_cache.decision.train.pairs import Pair
@@ -70,6 +73,10 @@ def main(arguments: Sequence[str]) -> None:
     np.savez_compressed(path, id=np.array(f"{EMBEDDER_ID}/{options.seed}"), **weights)
     _say(f"{path}: {path.stat().st_size} bytes")
     calibration = calibrate.fit(Verifier.load(path), apart, texts, encoded, _say)
+    if options.tune:
+        calibration = calibrate.with_passages(
+            calibration, _rephrased(options.tune, embedder, path, calibration)
+        )
     written = json.dumps(msgspec.to_builtins(calibration), indent=1)
     (options.out / "calibration.json").write_text(written + "\n")
     msgspec.json.decode(written, type=Calibration)
@@ -86,6 +93,21 @@ def _generate(random: Random, data: Path, embedder: ReferenceEmbedder) -> list[P
     ]
 
 
+def _rephrased(
+    tune: Path, embedder: ReferenceEmbedder, verifier: Path, calibration: Calibration
+) -> NDArray[np.float64]:
+    """Return the scores of a file's rephrased passages, of the half of its groups that may be tuned on."""
+    rows = [json.loads(line) for line in tune.read_text().splitlines()]
+    pairs = [
+        Pair(row["a"], row["b"], True, row["group"])
+        for row in rows
+        if row["same"] and not hashlib.sha256(row["group"].encode()).digest()[0] & 1
+    ]
+    texts = sorted({text for pair in pairs for text in (pair.a, pair.b)})
+    found, _ = calibrate.measured(Verifier.load(verifier), pairs, texts, embedder.encode(texts))
+    return np.array([calibration.score(tuple(row)) for row in found if row[NAMES.index("passage")] > 0])
+
+
 def _hard(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs that the gates let through, all that the verifier will see, and some others."""
     return [
@@ -100,6 +122,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pairs", type=Path, help="file of pairs: read if it is there, else written")
     parser.add_argument("--cache", type=Path, help="folder in which encodings are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent)
+    parser.add_argument("--tune", type=Path, help="file of pairs: its rephrased passages set their threshold")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=11)

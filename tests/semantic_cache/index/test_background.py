@@ -64,5 +64,5 @@ def test_it_is_nicer_than_who_started_it() -> None:
     background, found = Background(), []
     background.submit(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
     background.wait()
-    assert found == [min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)]
+    assert found == [min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)]
     background.close()
