@@ -104,7 +104,7 @@ def forebay(
         digest = hashlib.sha256(CLIENT_KEY.encode()).hexdigest()
         state = store.replace("cache.db", "state.db")
         config += [
-            f"cache: {{store: '{store}'}}",
+            f"cache: {{store: '{store}', semantic: null}}",
             f"state: {{store: '{state}'}}",
             f"tenants: [{{name: bench, key_hash: 'sha256:{digest}', "
             "limits: {rpm: 100000000, tpm: 1000000000000, usd_per_day: 1000000}}]",
