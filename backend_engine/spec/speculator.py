@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -162,4 +160,8 @@ class Speculator:
 
 def _expected(chances: Sequence[float]) -> float:
     """Return how many tokens of a draft with these chances are accepted on average."""
-    return sum(itertools.accumulate(chances, operator.mul))
+    expected, all_so_far = 0.0, 1.0
+    for chance in chances:
+        all_so_far *= chance
+        expected += all_so_far
+    return expected
