@@ -390,5 +390,5 @@ def synonymous(one: str, other: str) -> bool:
 
 
 _ENDINGS = frozenset(
-    ["ion", "ation", "al", "ally", "ly", "ment", "ity", "or", "er", "ance", "ence", "ing", "y"]
+    ["ion", "ation", "al", "ally", "ly", "ment", "ity", "ance", "ence", "ing", "y"]
 )
