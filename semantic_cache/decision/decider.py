@@ -2,8 +2,8 @@
 
 A candidate is served if the upper bound of P(wrong) is within the budget. Without labels the bound is the
 shipped ladder's. Labels move it in two ways: they shift the score at which the ladder is read (scope and
-entry, by the lower bound of their log-odds, so a guess gains nothing), and once there are enough of them,
-the scope's own record from this score on replaces the ladder, for better or worse.
+entry, by the lower bound of their log-odds, and only down), and the scope's own record from this score on can
+bring the bound down where it is long and clean enough, or up where it shows the budget to be broken.
 """
 
 from __future__ import annotations

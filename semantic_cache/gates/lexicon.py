@@ -13,9 +13,9 @@ FUNCTION_WORDS = frozenset(
     while as of in on at by for with to from into onto upon about through during between among within across
     along toward towards over under off out up down what which who whom whose when where why how whether not
     no never also too very just only even still already yet now please kindly let lets thus hence therefore
-    however although though since until till per via etc want wants wanted would like wish wishes need order
-    best way ways possible able go going get gets getting got tell explain know say think wonder wondering
-    ask help find figure determine calculate compute show give question answer information info advice
+    however although though since until till per via etc want wants wanted would like wish wishes need
+    best way ways possible able go going     tell explain know say think wonder wondering
+    ask help figure determine calculate compute question answer information info advice
     suggestion hi hello hey thanks thank ok okay sir madam much many more most less least few fewer several
     lot lots really truly actually basically simply quite literally honestly genuinely certainly exactly
     currently presently today's else ever well $ € £ ¥ %""")

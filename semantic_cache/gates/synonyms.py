@@ -389,6 +389,4 @@ def synonymous(one: str, other: str) -> bool:
     return len(short) >= 5 and long.startswith(short) and long[len(short) :] in _ENDINGS
 
 
-_ENDINGS = frozenset(
-    ["ion", "ation", "al", "ally", "ly", "ment", "ity", "or", "er", "ance", "ence", "ing", "y"]
-)
+_ENDINGS = frozenset(["ion", "ation", "al", "ally", "ly", "ment", "ity", "ance", "ence", "ing", "y"])
