@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from backend_engine.assemble import LoadedModel, build_decoder, build_engine, load_model
 from backend_engine.engine import Engine
@@ -22,7 +21,7 @@ from backend_engine.kv.events import KvEventLog
 from backend_engine.launcher import EngineOptions
 from backend_engine.native.decoder import NativeDecoder
 from backend_engine.request import Request
-from backend_engine.runner import Runner
+from backend_engine.runner import Computed, Runner
 from backend_engine.scheduler import Scheduled
 from tests.backend_engine.support.generate import make_request
 from tests.backend_engine.support.prompts import natural_prompts
@@ -59,13 +58,13 @@ class RecordingRunner(Runner):
         super().__init__(decoder)
         self.digests: dict[Request, Digests] = {}
 
-    def run(self, step: Sequence[Scheduled]) -> torch.Tensor:
-        logits = super().run(step)
+    def run(self, step: Sequence[Scheduled]) -> Computed:
+        computed = super().run(step)
         ended = [item.request for item in step if item.reaches_end]
-        for request, row in zip(ended, logits, strict=True):
+        for request, row in zip(ended, computed.logits, strict=True):
             digest = hashlib.blake2b(row.numpy().tobytes(), digest_size=8).digest()
             self.digests.setdefault(request, []).append(digest)
-        return logits
+        return computed
 
 
 def run(
