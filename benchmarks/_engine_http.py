@@ -62,6 +62,8 @@ def measure(model: Path, threads: int, work: Path) -> dict[str, Figures]:
     for server in _servers(model, threads, work):
         with _running(server, work) as url:
             out[server.name] = asyncio.run(_figures(server, url))
+        # Should a later one fail, what was measured is not lost.
+        print(f"http: {server.name}: {out[server.name]}", file=sys.stderr, flush=True)
     return out
 
 
@@ -78,7 +80,7 @@ def _servers(model: Path, threads: int, work: Path) -> Iterator[Server]:
     program, quantize = llama_server()
     q4_0 = work / "served-q4_0.gguf"
     subprocess.run([quantize, "--allow-requantize", model, q4_0, "Q4_0"], check=True, capture_output=True)
-    flags = [f"--threads={threads}", f"--parallel={_PLACES}", f"--ctx-size={_PLACES * 512}"]
+    flags = ["--threads", str(threads), "--parallel", str(_PLACES), "--ctx-size", str(_PLACES * 512)]
 
     def llama(port: int) -> list[str]:
         return [str(program), "--model", str(q4_0), "--port", str(port), "--host", "127.0.0.1", *flags]
@@ -88,7 +90,9 @@ def _servers(model: Path, threads: int, work: Path) -> Iterator[Server]:
 
 async def _figures(server: Server, url: str) -> Figures:
     out: Figures = {}
-    async with aiohttp.ClientSession(url) as http:
+    # llama.cpp's server closes a connection that the client would use again.
+    fresh = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(url, connector=fresh) as http:
         chance = random.Random(3)
         await _load(http, server, 2, 2, chance)
         for callers in CONCURRENCIES:

@@ -179,6 +179,7 @@ def _engines(path: Path, rounds: int, threads: int) -> dict[str, dict[str, float
             for system in contenders:
                 print(f"round {round_ + 1}/{rounds}: {system.name}", file=sys.stderr, flush=True)
                 found[system.name].append(system.run(job))
+                print(figures(found[system.name]), file=sys.stderr, flush=True)
     return {name: figures(runs) for name, runs in found.items()}
 
 

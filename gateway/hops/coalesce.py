@@ -32,8 +32,9 @@ class _Rider:
         self.ex = ex
 
 
-# A stream and a whole answer travel differently, and so does a stream with its usage.
-_Key: TypeAlias = tuple[ExactKey, bool, bool]
+# A stream and a whole answer travel differently, and so does a stream with its usage. The last part is what a
+# request demands of an answer that turns out to be a stored one: nobody follows one who demands less.
+_Key: TypeAlias = tuple[ExactKey, bool, bool, tuple[float | None, float | None, float | None]]
 _Flight: TypeAlias = Flight[_Rider, Answer, Events]
 
 
@@ -51,7 +52,8 @@ class Coalesce:
         cache = ex.cache
         if cache is None or cache.key is None or not cache.shares or ex.view is None:
             return await next(ex)
-        key = (cache.key, ex.view.stream, ex.view.usage_wanted)
+        demands = (cache.threshold, cache.directives.max_age, cache.directives.min_fresh)
+        key = (cache.key, ex.view.stream, ex.view.usage_wanted, demands)
         attempt = 1
         while True:
             rider = _Rider(ex)

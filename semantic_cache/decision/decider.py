@@ -23,7 +23,7 @@ from semantic_cache.decision.posterior import (
     scope_shift,
     tail,
 )
-from semantic_cache.decision.verifier import Verifier
+from semantic_cache.decision.verifier import Verifier, reads
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse
 
@@ -37,9 +37,18 @@ POOL_LABELS = 1000
 class CalibratedDecider:
     """`semantic_cache.decision.base.Decider`; pure but for caches of fits."""
 
-    def __init__(self, verifier: Verifier | None = None, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        verifier: Verifier | None = None,
+        calibration: Calibration | None = None,
+        *,
+        embedder: str | None = None,
+    ) -> None:
+        """`embedder` is the id of the one whose encodings come; None if they are the verifier's own."""
         self.verifier = verifier or Verifier.load()
         self.calibration = calibration or Calibration.load()
+        self.can_read = embedder is None or reads(embedder)
+        """False: the verifier abstains and nothing is served, as no bound holds for other vectors."""
 
     def decide(
         self,
@@ -94,7 +103,7 @@ class CalibratedDecider:
         a, b = parse(text), parse(candidate.text)
         said = (
             self.verifier.score(a, b, encoding, candidate.encoding)
-            if candidate.encoding is not None
+            if candidate.encoding is not None and self.can_read
             else None
         )
         if said is None:

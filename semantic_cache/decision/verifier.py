@@ -20,9 +20,16 @@ from semantic_cache.decision.tokens import Side, sides
 from semantic_cache.gates.text import Text
 
 Array = NDArray[np.float32]
+EMBEDDER = "7ec90ad28148"
+"""Digest, in an embedder's id, of the model whose states verifier and calibration were fitted to."""
 WINDOWS = (1, 3, 6)
 COVERAGE = 2 * (2 + len(WINDOWS)) * 2 + 3
 SHARPNESS = np.float32(12.0)
+
+
+def reads(embedder: str) -> bool:
+    """Return whether the shipped weights were trained on the states of this embedder (its id)."""
+    return EMBEDDER in embedder.split(":")
 
 
 class Verifier:

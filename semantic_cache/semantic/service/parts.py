@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from semantic_cache.decision.decider import CalibratedDecider
 from semantic_cache.embed.base import Embedder, Encoding
 from semantic_cache.embed.batcher import Batcher
 from semantic_cache.embed.open import EmbedderSource, LocalModel, UpstreamModel, open_embedder
 from semantic_cache.semantic.launcher import SemanticOptions
 from semantic_cache.semantic.service.process import BadParts, Parts
+
+_log = structlog.get_logger("semantic_cache.service")
 
 
 def build(options: SemanticOptions) -> Parts:
@@ -27,9 +31,15 @@ def parts_of(embedder: Embedder) -> Parts:
         return list(await asyncio.gather(*map(batcher.encode, texts)))
 
     try:
-        decider = CalibratedDecider()
+        decider = CalibratedDecider(embedder=embedder.id)
     except (OSError, KeyError, ValueError) as error:
         raise BadParts(f"The decision's weights cannot be read: {error}.") from error
+    if not decider.can_read:
+        _log.warning(
+            "semantic_unverified",
+            embedder=embedder.id,
+            consequence="nothing is served from the semantic tier: its verifier is trained on minilm-l6",
+        )
     return Parts(embedder.id, embedder.dim, encode, decider, batcher.close)
 
 

@@ -108,6 +108,17 @@ async def test_those_who_ask_the_same_at_once_share_the_hit_and_are_all_told(tie
     assert await tier.metric("forebay_semantic_calls_total", outcome="answered") < looks + 8
 
 
+async def test_nobody_follows_one_who_demands_less(tier: Tier) -> None:
+    await tier.ask(STORED)
+    await tier.semantic.until(1)
+    verdicts = await asyncio.gather(
+        *(tier.verdict(NEAR) for _ in range(4)),
+        *(tier.verdict(NEAR, x_forebay_cache_threshold="0.9999") for _ in range(4)),
+    )
+    assert set(verdicts[:4]) == {"hit-semantic"}
+    assert set(verdicts[4:]) <= {"miss", "coalesced"}
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -136,6 +136,15 @@ def test_the_surest_of_several_candidates_is_served() -> None:
     assert [v.score for v in decision.verdicts] == [None, 5.0]
 
 
+def test_no_bound_holds_for_another_embedders_vectors() -> None:
+    good = Candidate(2, STORED, 0.99, encode(STORED), Observations())
+    for embedder, served in (("minilm-l6:7ec90ad28148:int8", 2), ("other:0123456789ab:int8", None)):
+        decision = CalibratedDecider(Says(5.0), LADDER, embedder=embedder).decide(
+            ASKED, encode(ASKED), [good], error_budget=0.01, seed=seed(0)
+        )
+        assert decision.serve == served
+
+
 def test_learning_keeps_the_newest_labels_and_forgets_another_calibration() -> None:
     decider = CalibratedDecider(Says(4.5), LADDER)
     verdict: Assessment = decide(4.5).verdicts[0]
