@@ -69,6 +69,8 @@ def main() -> None:
         kv_dtype=job["kv_dtype"],
         threads=job["threads"],
         prefix_cache=False,
+        # Random prompts end in loops, which drafts see through: what is compared is the model.
+        speculation="off",
         kv_memory_mb=2048,
     )
     loaded = load_model(options.model, options.quantization, threads=options.threads)
