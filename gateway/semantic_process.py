@@ -51,6 +51,8 @@ def semantic_options(config: Config, path: str | None = None) -> SemanticOptions
         url, key = upstream.base_url, None if upstream.api_key is None else upstream.api_key.reveal()
     return SemanticOptions(
         store=cache.store.reveal(),
+        max_entries=cache.max_entries,
+        max_mb=cache.max_mb,
         embedder=semantic.embedder,
         embedder_path=path,
         embedder_url=url,

@@ -34,6 +34,10 @@ class SemanticOptions(msgspec.Struct, frozen=True, kw_only=True):
     embedder_url: str | None = None
     """Base URL of the upstream that embeds, if one does."""
     embedder_key: str | None = None
+    max_entries: int = 100_000
+    """Entries that the store may hold: the process writes to it, and whoever writes makes room."""
+    max_mb: int = 1024
+    """What they may take, in MiB."""
     candidates: int = 4
     """Stored questions that are looked at for one request."""
     index_mb: int = 1024

@@ -126,11 +126,14 @@ def test_reads_its_options_from_the_configuration(tmp_path: Path) -> None:
     file.write_text(
         "upstreams: {up: {kind: openai, base_url: 'http://e/v1', api_key: k}}\n"
         "models: {m: {upstream: up}}\n"
-        "cache: {store: 'sqlite://c.db', semantic: {embedder: e5, upstream: up, candidates: 7}}\n"
+        "cache: {store: 'sqlite://c.db', max_entries: 7000000, max_mb: 9000,\n"
+        "  semantic: {embedder: e5, upstream: up, candidates: 7}}\n"
     )
     options = semantic_options(load_config(file, environ={}), None)
     assert options == SemanticOptions(
         store="sqlite://c.db",
+        max_entries=7_000_000,
+        max_mb=9000,
         embedder="e5",
         embedder_url="http://e/v1",
         embedder_key="k",

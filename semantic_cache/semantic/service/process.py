@@ -23,6 +23,7 @@ from semantic_cache.semantic.service.server import Server
 from semantic_cache.semantic.service.service import Service
 from semantic_cache.semantic.service.shelf import Shelf
 from semantic_cache.semantic.service.teacher import Teacher
+from semantic_cache.store.base import Budget
 from semantic_cache.store.open import open_store
 
 _MIB = 1024 * 1024
@@ -70,7 +71,7 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
     async with contextlib.AsyncExitStack() as opened:
         parts = await asyncio.to_thread(build, options)
         opened.push_async_callback(parts.close)
-        store = open_store(options.store)
+        store = open_store(options.store, Budget(options.max_entries, options.max_mb * _MIB))
         opened.push_async_callback(store.close)
         shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
         opened.callback(shelf.close)

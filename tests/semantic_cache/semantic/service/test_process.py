@@ -204,6 +204,19 @@ async def test_it_refuses_what_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "private").exists()
 
 
+async def test_a_label_takes_no_more_from_the_store_than_its_own_budget(tmp_path: Path) -> None:
+    async with running_semantic(tmp_path, max_entries=5, max_mb=10_000) as semantic:
+        for number in range(20):
+            await semantic.put(f"question {number} about thing {number * 7}")
+        await semantic.put(STORED)
+        await semantic.until(21)
+        looked = await semantic.look(NEAR)
+        assert await semantic.client.ask(Learn(looked.ticket, True), Learned, PATIENT_S) == Learned(True)
+        # Whoever writes makes room, by the budget that it was given.
+        await semantic.until((await semantic.store.stats()).entries)
+        assert (await semantic.store.stats()).entries <= 5
+
+
 async def test_it_takes_its_socket_along(semantic: Semantic) -> None:
     assert oct(semantic.socket.stat().st_mode & 0o777) == "0o600"
     await semantic.process.stop()
