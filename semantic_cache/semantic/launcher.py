@@ -19,6 +19,8 @@ STOP_GRACE_S = 5.0
 READY_S = 120.0
 EXIT_UNUSABLE = 3
 """The embedder or the store cannot be had: starting again would not help."""
+EXIT_BROKEN = 4
+"""Something happened that nobody foresaw; the log says what."""
 MODULE = "semantic_cache.semantic.service"
 
 

@@ -17,7 +17,7 @@ import structlog
 from semantic_cache.decision.base import Decider
 from semantic_cache.embed.errors import BadEmbedder
 from semantic_cache.errors import BadStoreUrl, CacheError
-from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions
+from semantic_cache.semantic.launcher import EXIT_BROKEN, EXIT_UNUSABLE, SemanticOptions
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.server import Server
 from semantic_cache.semantic.service.service import Service
@@ -63,7 +63,13 @@ def run(socket: Path, options: SemanticOptions, build: Build) -> int:
 
 
 async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
-    stop = asyncio.Event()
+    stop, status = asyncio.Event(), 0
+
+    def break_off() -> None:
+        nonlocal status
+        status = EXIT_BROKEN
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -75,7 +81,7 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         opened.push_async_callback(store.close)
         shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
         opened.callback(shelf.close)
-        follower = Follower(store.feed(), shelf, parts.encode)
+        follower = Follower(store.feed(), shelf, parts.encode, break_off)
         teacher = Teacher(store, shelf, parts.decider, follower.hurry)
         service = Service(
             parts.embedder,
@@ -95,7 +101,7 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         opened.push_async_callback(server.close)
         _say_ready()
         await stop.wait()
-    return 0
+    return status
 
 
 def _say_ready() -> None:

@@ -14,10 +14,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import redis
 
 from semantic_cache.epochs import Epochs
-from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions, SemanticStopped, launch
+from semantic_cache.semantic.launcher import (
+    EXIT_BROKEN,
+    EXIT_UNUSABLE,
+    SemanticOptions,
+    SemanticStopped,
+    launch,
+)
 from semantic_cache.semantic.protocol import Block, Embed, Embedded, Explain, Failed, Learn, Learned, Looked
+from semantic_cache.store.redis_scripts import TENANTS
 from tests.semantic_cache.support.samples import key
 from tests.semantic_cache.support.semantic_process import (
     MODULE,
@@ -215,6 +223,25 @@ async def test_a_label_takes_no_more_from_the_store_than_its_own_budget(tmp_path
         # Whoever writes makes room, by the budget that it was given.
         await semantic.until((await semantic.store.stats()).entries)
         assert (await semantic.store.stats()).entries <= 5
+
+
+async def test_it_ends_when_something_happens_that_nobody_foresaw(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as server:
+        async with running_semantic(tmp_path, server.url) as semantic:
+            with redis.Redis(port=server.port) as client:
+                # No name that this program gives a tenant.
+                client.hset(TENANTS, b"\xff", b"1")
+            async with asyncio.timeout(PATIENT_S):
+                assert await semantic.process.wait() == EXIT_BROKEN
+
+
+async def test_a_vector_that_is_none_is_made_anew(semantic: Semantic) -> None:
+    mine = (await semantic.look("blue cheese")).embedder
+    await semantic.put(STORED, embedder=mine, vector=b"\0\x3c\0")
+    await semantic.put("who baked the bread", embedder=mine, vector=b"\0\x7e" * 64)
+    await semantic.until(2)
+    assert (await semantic.look(REORDERED)).serve is not None
+    assert (await semantic.look("the bread who baked")).serve is not None
 
 
 async def test_it_takes_its_socket_along(semantic: Semantic) -> None:
