@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
+import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -27,12 +31,14 @@ from semantic_cache.semantic.launcher import (
     SemanticProcess,
     SemanticStopped,
     launch,
+    missing_package,
 )
 from telemetry.metrics.supervisor import SupervisorMetrics
 
 Locate = Callable[[SemanticConfig], Awaitable[str | None]]
 Launch = Callable[[SemanticOptions, Path], Awaitable[SemanticProcess]]
-_PAUSES = RestartPauses(first=0.5, last=30.0, stable=30.0)
+_PAUSES = RestartPauses(first=0.5, last=120.0, stable=30.0)
+_EFFECT = "requests go on without that tier"
 _log = structlog.get_logger("gateway.semantic")
 
 
@@ -51,6 +57,8 @@ def semantic_options(config: Config, path: str | None = None) -> SemanticOptions
         url, key = upstream.base_url, None if upstream.api_key is None else upstream.api_key.reveal()
     return SemanticOptions(
         store=cache.store.reveal(),
+        max_entries=cache.max_entries,
+        max_mb=cache.max_mb,
         embedder=semantic.embedder,
         embedder_path=path,
         embedder_url=url,
@@ -118,7 +126,7 @@ class SupervisedSemantic:
         self._pauses = pauses
         self.running: SemanticProcess | None = None
         self.given_up = False
-        """Whether it cannot work at all, and is not tried again."""
+        """Whether a package is missing, so that it is not tried again."""
         self._supervisor: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -136,34 +144,65 @@ class SupervisedSemantic:
         await asyncio.to_thread(shutil.rmtree, self.socket.parent, True)
 
     async def _supervise(self) -> None:
-        pause = self._pauses.first
+        if (reason := missing_package()) is not None:
+            self._give_up(reason)
+            return
+        pause, told = self._pauses.first, False
         while True:
             try:
-                # The process takes its directory along when it goes.
-                self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-                path = await self._locate()
-                options = msgspec.structs.replace(self.options, embedder_path=path)
-                self.running = await self._launch(options, self.socket)
-            except (SemanticStopped, ModelStoreError) as error:
-                if not isinstance(error, SemanticStopped) or error.status == EXIT_UNUSABLE:
-                    self.given_up = True
-                    _log.error("semantic_off", reason=str(error), effect="requests go on without that tier")
-                    return
-                reason = str(error)
-            except OSError as error:
-                reason = error.strerror or "it could not be started"
-            else:
-                _log.info("semantic_ready")
+                failure = await self._start()
+            except SemanticStopped as error:
+                self._give_up(str(error))
+                return
+            if failure is None and self.running is not None:
+                _log.log(logging.WARNING if told else logging.INFO, "semantic_ready")
+                told = False
                 since = time.monotonic()
                 status = await self.running.wait()
                 self.running = None
-                reason = f"it ended with status {status}"
                 if time.monotonic() - since >= self._pauses.stable:
                     pause = self._pauses.first
+                _log.error("semantic_failed", reason=f"it ended with status {status}", next_try_s=pause)
+            elif not told:
+                # Once: whatever it is may last.
+                told = True
+                _log.error("semantic_unavailable", reason=failure, effect=_EFFECT, next_try_s=pause)
             self._metrics.semantic_restarts.inc()
-            _log.error("semantic_failed", reason=reason, next_try_s=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._pauses.last)
+
+    async def _start(self) -> str | None:
+        """Start the process; returns why it could not be. Raises SemanticStopped if it never can."""
+        try:
+            own(self.socket.parent)
+            options = msgspec.structs.replace(self.options, embedder_path=await self._locate())
+            self.running = await self._launch(options, self.socket)
+        except SemanticStopped as error:
+            if error.status == EXIT_UNUSABLE:
+                raise
+            return str(error)
+        except ModelStoreError as error:
+            return str(error)
+        except OSError as error:
+            return error.strerror or "it could not be started"
+        return None
+
+    def _give_up(self, reason: str) -> None:
+        self.given_up = True
+        _log.error("semantic_off", reason=reason, effect=_EFFECT)
+
+
+def own(directory: Path) -> None:
+    """See to it that a directory is there, is ours, and nobody else's to enter. Raises OSError.
+
+    Whatever tidies temporary files may have taken it away, and anybody may have made one of its name since.
+    """
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+    if not private or found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"{directory} is not a directory that is ours alone")
 
 
 def _alike(one: SemanticOptions, other: SemanticOptions) -> bool:

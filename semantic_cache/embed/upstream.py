@@ -19,7 +19,6 @@ from semantic_cache.embed.base import Encoding
 from semantic_cache.embed.errors import BadEmbedder, EmbeddingFailed
 
 _DIGEST_CHARS = 12
-_ERROR_CHARS = 300
 
 
 class _Item(msgspec.Struct):
@@ -81,8 +80,8 @@ class UpstreamEmbedder:
         )
         status, answer = self._post(body)
         if status != 200:
-            text = answer[:_ERROR_CHARS].decode("utf-8", "replace")
-            raise EmbeddingFailed(f"The embeddings' server answered {status}: {text}")
+            # Not what it says: it may quote the text, and this goes into the log.
+            raise EmbeddingFailed(f"The embeddings' server answered {status}.")
         try:
             items = sorted(msgspec.json.decode(answer, type=_Reply).data, key=lambda item: item.index)
             with np.errstate(over="ignore"):

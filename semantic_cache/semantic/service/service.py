@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +13,7 @@ from semantic_cache.decision.label import agree
 from semantic_cache.embed.base import Encoding
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.protocol import (
+    LATE,
     MAX_TEXTS,
     Block,
     Call,
@@ -29,8 +30,6 @@ from semantic_cache.semantic.protocol import (
     Looked,
     Near,
     Numbers,
-    Ping,
-    Pong,
     Rank,
     Ranked,
     Reply,
@@ -46,6 +45,8 @@ from semantic_cache.semantic.service.tickets import Ticket, Tickets
 
 FLOOR = 0.5
 """Similarity below which a record is no candidate: nothing that far off was ever the same question."""
+POOLS = 256
+"""Groups whose labels are kept together."""
 _POOL = 2000
 """Labels of a group that are looked at; the last ones."""
 
@@ -76,8 +77,8 @@ class Service:
         self._candidates = candidates
         self._encodings = Encodings()
         self._tickets = Tickets()
-        self._pools: dict[tuple[str, str], tuple[int, Observations | None]] = {}
-        """Labels by group, with the version that they are of."""
+        self._pools: OrderedDict[tuple[str, str], tuple[int, Observations]] = OrderedDict()
+        """Labels by group, with the version that they are of; the group looked at longest ago makes room."""
         self._thread = ThreadPoolExecutor(1, "forebay-decide")
 
     async def close(self) -> None:
@@ -87,8 +88,6 @@ class Service:
     async def answer(self, call: Call) -> Reply | None:
         """Return the answer to a call; None for one that has none. Raises CacheError."""
         match call:
-            case Ping():
-                return Pong()
             case Look():
                 return await self._look(call)
             case Explain():
@@ -111,8 +110,13 @@ class Service:
                 return self._stats()
 
     async def _look(self, look: Look, *, explain: bool = False) -> Reply:
-        come_s = time.monotonic()
-        (encoding,) = await self._encode([look.text])
+        loop = asyncio.get_running_loop()
+        until_s = None if look.patience_s is None else loop.time() + look.patience_s
+        try:
+            async with asyncio.timeout_at(until_s):
+                (encoding,) = await self._encode([look.text])
+        except TimeoutError:
+            return Failed(LATE)
         vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
@@ -123,7 +127,11 @@ class Service:
         near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
         if not near:
             return Looked("no_candidates", embedder=self._embedder, vector=vector)
-        encodings = await self._encodings_of(near)
+        try:
+            async with asyncio.timeout_at(until_s):
+                encodings = await self._encodings_of(near)
+        except TimeoutError:
+            return Failed(LATE)
         candidates = [
             Candidate(
                 neighbour.id,
@@ -137,7 +145,7 @@ class Service:
         pool = self._pool((look.tenant, look.model))
 
         def decide() -> Decision | None:
-            if look.patience_s is not None and time.monotonic() - come_s > look.patience_s:
+            if until_s is not None and loop.time() > until_s:
                 # Whoever asked has gone on; those behind have not.
                 return None
             return self._decider.decide(
@@ -150,9 +158,9 @@ class Service:
                 pool=pool,
             )
 
-        decision = await asyncio.get_running_loop().run_in_executor(self._thread, decide)
+        decision = await loop.run_in_executor(self._thread, decide)
         if decision is None:
-            return Failed("late")
+            return Failed(LATE)
         return self._looked(decision, near, vector, explain=explain)
 
     def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
@@ -204,9 +212,15 @@ class Service:
     def _pool(self, group: tuple[str, str]) -> Observations | None:
         """Return the labels of all records of a group together."""
         version = self._shelf.labels_version(group)
-        known = self._pools.get(group)
+        known = self._pools.pop(group, None)
         if known is None or known[0] != version:
-            known = self._pools[group] = version, pool_of(self._shelf.group(group), _POOL)
+            pool = pool_of(self._shelf.group(group), _POOL)
+            if pool is None:
+                return None
+            known = version, pool
+        self._pools[group] = known
+        if len(self._pools) > POOLS:
+            self._pools.popitem(last=False)
         return known[1]
 
     async def _embed(self, call: Embed) -> Reply:

@@ -46,6 +46,7 @@ class Shelf:
         """`embedder` is the id of the one whose vectors [dim] are held, within `budget_bytes`."""
         self._index = Index(dim, budget_bytes=budget_bytes, make_room=self._make_room)
         self._embedder = embedder
+        self._dim = dim
         self._clock = clock
         self._numbers = itertools.count(1)
         self._ids: dict[ExactKey, int] = {}
@@ -96,8 +97,7 @@ class Shelf:
         self._ids[stored.key] = number
         self._scopes[stored.record.scope] += 1
         self._hold(number, stored)
-        if stored.record.embedder == self._embedder and stored.record.vector:
-            vector = np.frombuffer(stored.record.vector, dtype="<f2").astype(np.float32)
+        if (vector := self._vector_of(stored)) is not None:
             self._insert(number, stored, vector)
         else:
             self._unindexed[number] = None
@@ -107,6 +107,12 @@ class Shelf:
         if number in self._unindexed:
             del self._unindexed[number]
             self._insert(number, self._stored[number], vector)
+
+    def postpone(self, number: int) -> None:
+        """Put a record behind all others that wait for their vectors."""
+        if number in self._unindexed:
+            del self._unindexed[number]
+            self._unindexed[number] = None
 
     def unindexed(self, most: int) -> list[tuple[int, str]]:
         """Return numbers and texts of some records that wait for their vectors."""
@@ -132,7 +138,7 @@ class Shelf:
         if labelled.pop(number, None) is not None:
             self._versions[group] = next(self._numbers)
             if not labelled:
-                del self._groups[group]
+                del self._groups[group], self._versions[group]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -191,7 +197,7 @@ class Shelf:
         return stored.key.tenant, stored.record.model
 
     def labels_version(self, group: tuple[str, str]) -> int:
-        """Return a number that is another one whenever the group's labels have changed."""
+        """Return a number that is another one whenever the group's labels have changed; 0: there are none."""
         return self._versions.get(group, 0)
 
     def group(self, group: tuple[str, str]) -> list[Stored]:
@@ -208,6 +214,14 @@ class Shelf:
             group = self.group_of(stored)
             self._groups[group][number] = stored
             self._versions[group] = next(self._numbers)
+
+    def _vector_of(self, stored: Stored) -> NDArray[np.float32] | None:
+        """Return the vector [dim] that came with a record, if it is one of ours. It may be imported."""
+        record = stored.record
+        if record.embedder != self._embedder or len(record.vector) != 2 * self._dim:
+            return None
+        vector = np.frombuffer(record.vector, dtype="<f2").astype(np.float32)
+        return vector if np.isfinite(vector).all() else None
 
     def _insert(self, number: int, stored: Stored, vector: NDArray[np.float32]) -> None:
         try:

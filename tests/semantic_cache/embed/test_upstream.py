@@ -120,7 +120,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (429, "answered 429"),
+        (429, r"answered 429\.$"),
         (b"<html>", "something else"),
         ({"data": []}, "one vector for each"),
         ({"data": [{"index": 1, "embedding": [1.0, 0.0, 0.0, 0.0]}]}, "one vector for each"),

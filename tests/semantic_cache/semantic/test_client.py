@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,21 @@ from semantic_cache.semantic.launcher import SemanticOptions, launch
 from semantic_cache.semantic.protocol import (
     MAX_FRAME,
     BadFrame,
+    Call,
     Embed,
     Embedded,
     Failed,
     Found,
     Frames,
     Looked,
-    Pong,
     Rank,
     Ranked,
+    Reply,
     Search,
     decode_reply,
     frame,
 )
+from semantic_cache.semantic.service.server import Server
 from tests.semantic_cache.support.semantic_process import (
     MODULE,
     PATIENT_S,
@@ -118,6 +120,67 @@ async def test_a_process_that_hangs_is_left_alone_after_a_few_late_calls(semanti
     assert (await semantic.look("q")).reason == "no_candidates"
 
 
+async def until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENT_S):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_process_that_answers_and_does_not_embed_in_time_is_an_outage(tmp_path: Path) -> None:
+    slow, probes = False, 0
+
+    async def answer(call: Call) -> Reply | None:
+        nonlocal probes
+        if isinstance(call, Embed):
+            probes += 1
+            return None if slow else Embedded("e", 1, [b"\0\0\x80\x3f"])
+        # The process gives up just before the caller does: late all the same.
+        return Failed("late") if slow else Looked("refused")
+
+    server, client = Server(answer), SemanticClient(str(tmp_path / "s"))
+    await server.start(tmp_path / "s")
+    client.start()
+    await until(lambda: client.up)
+    slow = True
+    for _ in range(LATE_CALLS):
+        assert client.up
+        assert await client.ask(look("q"), Looked, GONE_S) is None
+    assert not client.up
+    seen = probes
+    await until(lambda: probes > seen)
+    assert not client.up
+    slow = False
+    await until(lambda: client.up)
+    assert await client.ask(look("q"), Looked, PATIENT_S) == Looked("refused")
+    await client.close()
+    await server.close()
+
+
+async def test_another_users_process_is_told_nothing(
+    semantic: Semantic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr("semantic_cache.semantic.client.os.geteuid", lambda: stranger)
+    client = SemanticClient(str(semantic.socket))
+    with capture_logs() as logs:
+        client.start()
+        await until(lambda: bool(logs))
+        assert not client.up
+    await client.close()
+    assert [line["event"] for line in logs] == ["semantic_socket_refused"]
+
+
+async def test_a_client_that_is_closed_leaves_no_task(semantic: Semantic) -> None:
+    before = asyncio.all_tasks()
+    client = SemanticClient(str(semantic.socket))
+    client.start()
+    await until(lambda: client.up)
+    await asyncio.sleep(0)
+    await client.close()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_caller_that_leaves_takes_nothing_from_the_others(semantic: Semantic) -> None:
     calls = [asyncio.ensure_future(semantic.client.ask(look("q"), Looked, PATIENT_S)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -163,7 +226,7 @@ def test_frames_come_out_whole_however_they_are_split() -> None:
         for start in range(0, len(sent), step):
             got += [decode_reply(body) for body in frames.feed(sent[start : start + step])]
         assert [number for number, _ in got] == list(range(1, 40))
-    assert decode_reply(Frames().feed(frame(7, Pong()))[0]) == (7, Pong())
+    assert decode_reply(Frames().feed(frame(7, Found([])))[0]) == (7, Found([]))
 
 
 def test_a_frame_has_a_bound_in_both_directions() -> None:

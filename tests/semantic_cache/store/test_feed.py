@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,11 +13,14 @@ import pytest
 import redis
 
 from semantic_cache.epochs import Epochs
+from semantic_cache.errors import StoreUnavailable
 from semantic_cache.record import Learnt, Record, Stored, encode
 from semantic_cache.scope import ExactKey
 from semantic_cache.store import feed as feeds
 from semantic_cache.store.base import Budget, Store
 from semantic_cache.store.feed import Feed
+from semantic_cache.store.open import open_store
+from semantic_cache.store.redis_scripts import key_of, tag_of
 from tests.semantic_cache.store.conftest import OpenStore
 from tests.semantic_cache.support.samples import Clock, entry, key
 
@@ -186,6 +191,97 @@ async def test_a_follower_too_far_behind_begins_anew(
                 client.xtrim(stream, maxlen=5, approximate=False)
     await mirror.until(lambda: len(mirror.held) == 40)
     assert mirror.begun == 2
+
+
+def hide(store_url: str, part: str, *, back: bool = False) -> None:
+    """Put something that cannot be read in the place of a part of the store, or take it away again."""
+    if not store_url.startswith("redis"):
+        names = (f"{part}_hidden", part) if back else (part, f"{part}_hidden")
+        with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite://"))) as connection:
+            connection.execute(f"ALTER TABLE {names[0]} RENAME TO {names[1]}")
+        return
+    name = key_of(tag_of("acme"), "records" if part == "semantic" else part)
+    with redis.Redis.from_url(store_url) as client:
+        if back:
+            client.rename(f"{name}:hidden", name)
+        else:
+            client.rename(name, f"{name}:hidden")
+            # Of a kind that neither command reads.
+            client.lpush(name, "x")
+
+
+@pytest.mark.parametrize("part", ["semantic", "epochs"])
+async def test_a_beginning_that_fails_half_way_is_made_again(
+    store: Store, store_url: str, clock: Clock, part: str
+) -> None:
+    where = await put(store, clock, "one", epoch=1)
+    await store.purge("acme", Epochs.purged)
+    hide(store_url, part)
+    late = Mirror(store.feed())
+    with pytest.raises(StoreUnavailable):
+        await late.step()
+    hide(store_url, part, back=True)
+    await catch_up_in_spite_of_failures(late)
+    assert late.begun == 1 and where in late.held and late.epochs["acme"] == Epochs(1, 1)
+    await late.feed.close()
+
+
+async def test_changes_that_could_not_be_read_are_read_later(
+    store: Store, store_url: str, clock: Clock, mirror: Mirror
+) -> None:
+    await put(store, clock, "one")
+    await mirror.until(lambda: len(mirror.held) == 1)
+    await store.purge("acme", Epochs.purged)
+    hide(store_url, "epochs")
+    with pytest.raises(StoreUnavailable):
+        await mirror.until(lambda: "acme" in mirror.epochs and mirror.epochs["acme"].now == 1)
+    hide(store_url, "epochs", back=True)
+    await catch_up_in_spite_of_failures(mirror)
+    assert mirror.epochs["acme"] == Epochs(1, 1)
+
+
+async def test_a_tenant_met_while_its_records_cannot_be_read_is_read_later(
+    redis_url: str, clock: Clock
+) -> None:
+    store = open_store(redis_url, clock=clock)
+    mirror = Mirror(store.feed())
+    await mirror.catch_up()
+    await put(store, clock, "one")
+    hide(redis_url, "semantic")
+    with pytest.raises(StoreUnavailable):
+        await mirror.until(lambda: False)
+    hide(redis_url, "semantic", back=True)
+    await catch_up_in_spite_of_failures(mirror)
+    assert key("one") in mirror.held
+    await mirror.feed.close()
+    await store.close()
+
+
+async def catch_up_in_spite_of_failures(mirror: Mirror) -> None:
+    async with asyncio.timeout(PATIENT_S):
+        while True:
+            try:
+                return await mirror.catch_up()
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
+
+
+async def test_epochs_that_cannot_be_read_cost_nobody_the_records(
+    store: Store, store_url: str, clock: Clock
+) -> None:
+    await put(store, clock, "one")
+    await store.purge("acme", Epochs.purged)
+    if store_url.startswith("redis"):
+        with redis.Redis.from_url(store_url) as client:
+            client.set(key_of(tag_of("acme"), "epochs"), b"\xc1")
+    else:
+        with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite://"))) as connection:
+            connection.execute("UPDATE epochs SET epochs = x'c1'")
+            connection.commit()
+    late = Mirror(store.feed())
+    await late.catch_up()
+    assert late.epochs == {"acme": Epochs()}
+    await late.feed.close()
 
 
 async def test_many_records_come_in_batches(

@@ -14,10 +14,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import redis
 
 from semantic_cache.epochs import Epochs
-from semantic_cache.semantic.launcher import EXIT_UNUSABLE, SemanticOptions, SemanticStopped, launch
-from semantic_cache.semantic.protocol import Block, Embed, Embedded, Explain, Failed, Learn, Learned, Looked
+from semantic_cache.semantic.launcher import (
+    EXIT_BROKEN,
+    EXIT_REFUSED,
+    EXIT_UNUSABLE,
+    SemanticOptions,
+    SemanticStopped,
+    launch,
+)
+from semantic_cache.semantic.protocol import Block, Embed, Embedded, Explain, Learn, Learned, Looked
+from semantic_cache.store.redis_scripts import TENANTS
 from tests.semantic_cache.support.samples import key
 from tests.semantic_cache.support.semantic_process import (
     MODULE,
@@ -200,15 +209,71 @@ async def test_it_refuses_what_cannot_be_used(tmp_path: Path) -> None:
         await launch(
             SemanticOptions(store=f"sqlite://{alien}"), tmp_path / "private" / "s", module=MODULE, ready_s=60
         )
-    assert stopped.value.status == EXIT_UNUSABLE
-    assert not (tmp_path / "private").exists()
+    assert stopped.value.status == EXIT_REFUSED and "belongs to another program" in str(stopped.value)
+    # The directory is the parent's: without it, anybody could make one of its name.
+    assert list((tmp_path / "private").iterdir()) == []
+
+
+async def test_a_library_that_is_missing_is_not_worth_another_try(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from semantic_cache.embed.errors import BadEmbedder\n"
+        "from semantic_cache.semantic.service.options import read_options\n"
+        "from semantic_cache.semantic.service.process import run\n"
+        "def build(options):\n"
+        "    raise BadEmbedder('It needs\\na library.') from ImportError('library')\n"
+        "sys.exit(run(Path(sys.argv[1]), read_options(), build))\n"
+    )
+    let_children_import()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, str(tmp_path / "s")), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(msgspec.json.encode(SemanticOptions(store=f"sqlite://{tmp_path}/c.db")) + b"\n")
+    async with asyncio.timeout(PATIENT_S):
+        assert await process.stdout.readline() == b"refused: It needs a library.\n"
+        assert await process.wait() == EXIT_UNUSABLE
+    process.stdin.close()
+
+
+async def test_a_label_takes_no_more_from_the_store_than_its_own_budget(tmp_path: Path) -> None:
+    async with running_semantic(tmp_path, max_entries=5, max_mb=10_000) as semantic:
+        for number in range(20):
+            await semantic.put(f"question {number} about thing {number * 7}")
+        await semantic.put(STORED)
+        await semantic.until(21)
+        looked = await semantic.look(NEAR)
+        assert await semantic.client.ask(Learn(looked.ticket, True), Learned, PATIENT_S) == Learned(True)
+        # Whoever writes makes room, by the budget that it was given.
+        await semantic.until((await semantic.store.stats()).entries)
+        assert (await semantic.store.stats()).entries <= 5
+
+
+async def test_it_ends_when_something_happens_that_nobody_foresaw(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as server:
+        async with running_semantic(tmp_path, server.url) as semantic:
+            with redis.Redis(port=server.port) as client:
+                # No name that this program gives a tenant.
+                client.hset(TENANTS, b"\xff", b"1")
+            async with asyncio.timeout(PATIENT_S):
+                assert await semantic.process.wait() == EXIT_BROKEN
+
+
+async def test_a_vector_that_is_none_is_made_anew(semantic: Semantic) -> None:
+    mine = (await semantic.look("blue cheese")).embedder
+    await semantic.put(STORED, embedder=mine, vector=b"\0\x3c\0")
+    await semantic.put("who baked the bread", embedder=mine, vector=b"\0\x7e" * 64)
+    await semantic.until(2)
+    assert (await semantic.look(REORDERED)).serve is not None
+    assert (await semantic.look("the bread who baked")).serve is not None
 
 
 async def test_it_takes_its_socket_along(semantic: Semantic) -> None:
     assert oct(semantic.socket.stat().st_mode & 0o777) == "0o600"
     await semantic.process.stop()
     assert semantic.process.process.returncode == 0
-    assert not semantic.socket.parent.exists()
+    assert not semantic.socket.exists() and semantic.socket.parent.exists()
 
 
 async def test_it_leaves_with_its_socket_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -250,7 +315,8 @@ async def test_a_look_that_nobody_waits_for_any_more_is_not_decided(semantic: Se
     await semantic.put(STORED)
     await semantic.until(1)
     asked = look(REORDERED, patience_s=0.0)
-    assert await semantic.client.ask(asked, Failed, PATIENT_S) == Failed("late")
+    assert await semantic.client.ask(asked, Looked, PATIENT_S) is None
+    assert semantic.outcomes[-1] == "late"
     assert (await semantic.look(REORDERED, patience_s=PATIENT_S)).serve is not None
 
 

@@ -1,0 +1,91 @@
+"""What the process does for a call while its embedder is slow, and how much it keeps for its tenants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from semantic_cache.decision.base import Observation, Observations
+from semantic_cache.embed.base import Encoding
+from semantic_cache.record import Learnt, Stored
+from semantic_cache.record import encode as packed
+from semantic_cache.semantic.protocol import Failed, Looked
+from semantic_cache.semantic.service.follower import Follower
+from semantic_cache.semantic.service.service import Service
+from semantic_cache.semantic.service.shelf import Shelf
+from semantic_cache.semantic.service.teacher import Teacher
+from semantic_cache.store.open import open_store
+from tests.semantic_cache.support.samples import key
+from tests.semantic_cache.support.semantic_parts import DIM, ID, RuleDecider, encode
+from tests.semantic_cache.support.semantic_process import look, record
+
+LEARNT = Learnt(packed(Observations("rule", (Observation(0.9, True),))), times=(1.0,))
+
+
+async def at_once(texts: Sequence[str]) -> list[Encoding]:
+    return encode(texts)
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, shelf: Shelf, encode: Callable[[Sequence[str]], Awaitable[list[Encoding]]]
+) -> AsyncIterator[Service]:
+    store, decider = open_store(f"sqlite://{folder}/cache.db"), RuleDecider()
+    follower = Follower(store.feed(), shelf, encode, lambda: None)
+    teacher = Teacher(store, shelf, decider, follower.hurry)
+    service = Service(ID, DIM, encode, shelf, decider, teacher, follower, candidates=4)
+    try:
+        yield service
+    finally:
+        await service.close()
+        await follower.close()
+        shelf.close()
+        await store.close()
+
+
+def shelf_of(texts: Sequence[tuple[str, str]]) -> Shelf:
+    shelf = Shelf(ID, DIM)
+    for tenant, text in texts:
+        (one,) = encode([text])
+        kept = record(text, tenant, embedder=ID, vector=one.vector.astype("<f2").tobytes())
+        shelf.put(Stored(key(text, tenant), kept, LEARNT))
+    return shelf
+
+
+@pytest.mark.parametrize("stuck", ["red boat", "boat red"])
+async def test_a_look_that_is_not_encoded_in_time_is_given_up(tmp_path: Path, stuck: str) -> None:
+    given_up = asyncio.Event()
+
+    async def slow(texts: Sequence[str]) -> list[Encoding]:
+        if stuck in texts:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.set()
+        return encode(texts)
+
+    async with serving(tmp_path, shelf_of([("acme", "boat red")]), slow) as service:
+        async with asyncio.timeout(20):
+            assert await service.answer(look("red boat", patience_s=0.01)) == Failed("late")
+            await given_up.wait()
+
+
+async def test_labels_are_kept_together_for_some_groups_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_cache.semantic.service.service.POOLS", 3)
+    tenants = [f"tenant {n}" for n in range(10)]
+    shelf = shelf_of([(tenant, "boat red") for tenant in tenants])
+    async with serving(tmp_path, shelf, at_once) as service:
+        for tenant in (*tenants, "unlabelled"):
+            looked = await service.answer(look("red boat", tenant))
+            assert isinstance(looked, Looked)
+        assert len(service._pools) == 3
+        for tenant in tenants:
+            assert shelf.labels_version((tenant, "large"))
+            shelf.drop(key("boat red", tenant))
+            assert not shelf.labels_version((tenant, "large"))
