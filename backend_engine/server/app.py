@@ -27,6 +27,7 @@ from telemetry.metrics import EngineMetrics
 from telemetry.spans import Kind, Span, Tracer
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+CLIENT_CLOSED_REQUEST = 499
 _log = structlog.get_logger("engine.server")
 _encode = msgspec.json.Encoder().encode
 
@@ -52,7 +53,7 @@ class EngineServer:
 
     def app(self) -> web.Application:
         """Return the aiohttp application."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._as_openai_errors])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[as_openai_errors])
         app.on_shutdown.append(self._kv_events.close)
         app.add_routes(
             [
@@ -67,20 +68,6 @@ class EngineServer:
             ]
         )
         return app
-
-    @web.middleware
-    async def _as_openai_errors(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except (web.HTTPException, EngineError) as error:
-            return error_response(error)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception as error:
-            _log.exception("request_failed", path=request.path)
-            return error_response(error)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         async def prepare(raw: bytes, caller: Caller) -> tuple[Generation, ReplyKind, bool, bool]:
@@ -172,6 +159,26 @@ class EngineServer:
     async def _metrics_page(self, request: web.Request) -> web.Response:
         body, content_type = self._metrics.render(request.headers.get("accept", ""))
         return web.Response(body=body, headers={"content-type": content_type})
+
+
+@web.middleware
+async def as_openai_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer an error in OpenAI's words, and nothing to a client that is gone."""
+    try:
+        return await handler(request)
+    except (web.HTTPException, EngineError) as error:
+        return error_response(error)
+    except asyncio.CancelledError:
+        raise
+    except ConnectionError:
+        # The client left while it was written to, and nobody reads this. Raised on, it would be aiohttp's
+        # error in the log.
+        return web.Response(status=CLIENT_CLOSED_REQUEST)
+    except Exception as error:
+        _log.exception("request_failed", path=request.path)
+        return error_response(error)
 
 
 async def _stream(
