@@ -33,7 +33,7 @@ ONNX = ["onnxruntime==1.32.0", "tokenizers==0.23.3", "numpy==2.4.6"]
 REFERENCE = "torch-fp32"
 
 QUERIES = [
-    "How do I reset my password?",
+    "What must I do to reset the password of my account?",
     "What is the capital of France?",
     "Can I pay by bank transfer?",
     "Explain recursion to a child.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 QUESTIONS = [
-    "How do I reset my password?",
+    "What must I do to reset the password of my account?",
     "how can i reset the password of my account",
     "What is the capital of France?",
     "",
