@@ -14,7 +14,7 @@ from benchmarks._cache_published import PublishedEntry
 from benchmarks._cache_scores import stream_figures
 from semantic_cache.decision.base import Candidate, Observations
 from semantic_cache.decision.decider import POOL_LABELS, CalibratedDecider
-from semantic_cache.decision.reference_embedder import EncodedTexts
+from semantic_cache.decision.train.reference_embedder import EncodedTexts
 
 NEAREST = 3
 

@@ -32,7 +32,7 @@ from benchmarks._cache_scores import figures
 from benchmarks._cache_stream import Cache, ExactCache, OurCache, PublishedCache, StaticCache, replay
 from semantic_cache.decision.base import Candidate, Observations
 from semantic_cache.decision.decider import CalibratedDecider
-from semantic_cache.decision.reference_embedder import EncodedTexts, ReferenceEmbedder
+from semantic_cache.decision.train.reference_embedder import EncodedTexts, ReferenceEmbedder
 
 STATIC = (0.80, 0.85, 0.90, 0.95, 0.98)
 Figures = dict[str, Any]

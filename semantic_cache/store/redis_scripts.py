@@ -66,11 +66,6 @@ def key_of(tag: str, part: str) -> str:
     return f"{PREFIX}{{{tag}}}:{part}"
 
 
-def index_keys(tag: str) -> list[str]:
-    """Return the keys of all that is kept about a tenant's entries, besides themselves."""
-    return [key_of(tag, part) for part in _INDEX]
-
-
 def script_keys(tag: str) -> list[str]:
     """Return a tenant's keys in the order that the scripts take them."""
     return [key_of(tag, part) for part in (*_INDEX, "changes", "seq", "epochs", "tenant")]

@@ -3,10 +3,6 @@
 namespace forebay {
 namespace {
 
-void grow(std::vector<float>& buffer, int64_t size) {
-  if (buffer.size() < static_cast<size_t>(size)) buffer.resize(static_cast<size_t>(size));
-}
-
 // With fewer pieces of attention than this for each thread, contexts are shared out by splits.
 constexpr int64_t kPiecesEnough = 8;
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "attention.h"
+#include "buffer.h"
 #include "gated.h"
 #include "largest_output.h"
 

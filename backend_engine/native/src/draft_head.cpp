@@ -1,13 +1,6 @@
 #include "draft_head.h"
 
 namespace forebay {
-namespace {
-
-void grow(std::vector<float>& buffer, int64_t size) {
-  if (buffer.size() < static_cast<size_t>(size)) buffer.resize(static_cast<size_t>(size));
-}
-
-}  // namespace
 
 DraftHead::DraftHead(Team& team, const DraftModel& model)
     : team_(team),

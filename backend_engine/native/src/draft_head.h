@@ -6,6 +6,7 @@
 #pragma once
 #include <vector>
 
+#include "buffer.h"
 #include "gated.h"
 
 namespace forebay {

@@ -23,9 +23,6 @@ F32 gelu(F32 x) {
   return subtract(maximum(x, zeros()), multiply(multiply(size, broadcast(0.5f)), erfc));
 }
 
-void grow(std::vector<float>& buffer, int64_t size) {
-  if (buffer.size() < static_cast<size_t>(size)) buffer.resize(static_cast<size_t>(size));
-}
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #pragma once
 #include <vector>
 
+#include "buffer.h"
 #include "linear.h"
 
 extern "C" {

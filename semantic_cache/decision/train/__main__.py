@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from semantic_cache.decision.calibration import Calibration
 from semantic_cache.decision.features import NAMES
-from semantic_cache.decision.reference_embedder import ReferenceEmbedder
 from semantic_cache.decision.train import calibrate, fit, intents
 from semantic_cache.decision.train.pairs import Pair
 from semantic_cache.decision.train.passages import passages
 from semantic_cache.decision.train.questions import questions
+from semantic_cache.decision.train.reference_embedder import ReferenceEmbedder
 from semantic_cache.decision.verifier import Verifier
 from semantic_cache.gates.checks import check
 

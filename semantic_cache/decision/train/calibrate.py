@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from semantic_cache.decision.bounds import upper_bound
 from semantic_cache.decision.calibration import Calibration
 from semantic_cache.decision.features import NAMES, features
-from semantic_cache.decision.reference_embedder import EncodedTexts
 from semantic_cache.decision.train.pairs import Pair
+from semantic_cache.decision.train.reference_embedder import EncodedTexts
 from semantic_cache.decision.verifier import Verifier
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse

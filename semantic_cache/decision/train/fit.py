@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semantic_cache.decision.reference_embedder import EncodedTexts
 from semantic_cache.decision.tokens import FLAGS, Side, sides
 from semantic_cache.decision.train.network import Network
 from semantic_cache.decision.train.pairs import Pair
+from semantic_cache.decision.train.reference_embedder import EncodedTexts
 from semantic_cache.gates.text import parse
 
 BATCH = 64

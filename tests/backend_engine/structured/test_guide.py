@@ -101,4 +101,4 @@ async def test_a_grammar_that_outgrows_the_library_says_so(
             assert set(allowed) <= set(vocabulary.end_ids), "the sequence is led to its end"
             return
         guide.accept([chance.choice(allowed)])
-    pytest.skip("this version of the library copes with the pattern")
+    pytest.fail("the library copes with this pattern: the test needs a harder one")
