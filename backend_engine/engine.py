@@ -110,8 +110,10 @@ class Engine:
             return []
         load = Load.of((item.request.num_computed, item.num_tokens + len(item.draft)) for item in step)
         only_decodes = all(item.num_tokens == 1 for item in step)
+        # Drafting is no part of what a step's tokens cost.
+        begun = time.monotonic()
         outputs = self._compute(step, started)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - begun
         # With drafts a step of decodes costs more, but nothing that prompts should be blamed for.
         if not only_decodes or load.tokens == load.sequences:
             self.scheduler.step_time.observe(load, seconds)
@@ -196,7 +198,7 @@ class Engine:
         if self._speculator is not None:
             for item in verifications:
                 if item.draft:
-                    self._speculator.verified(item.request, len(item.draft), item.num_accepted)
+                    self._speculator.verified(len(item.draft), item.num_accepted)
                     if self._on_draft:
                         self._on_draft(len(item.draft), item.num_accepted)
         return outputs

@@ -21,16 +21,18 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The guess for one request; empty if there is none.
+    """A guess for one request, of at least one token.
 
-    `evidence` says how well founded it is: drafts of one drafter with the same evidence are accepted about
-    as often, and more evidence is better. Text drafters count the tokens of context that they recognised.
-    A drafter that knows more gives `shares` instead: for each token the probability that it would give it.
+    `source` and `evidence` say how well founded it is: drafts of one source with the same evidence are
+    accepted about as often, and more evidence is better. Text drafters count the tokens of context that they
+    recognised. A drafter that knows more gives `shares`: for each token how probable it finds it if those
+    before it are right. With evidence and shares, each token that is right is evidence for the next one.
     """
 
-    token_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...]
     evidence: int = 0
     shares: tuple[float, ...] = ()
+    source: str = "text"
 
 
 class Drafter(Protocol):
@@ -43,8 +45,8 @@ class Drafter(Protocol):
     taps: tuple[int, ...]
     """After so many of the target's layers it wants to see the residual stream; empty if it never looks."""
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
-        """Return a draft for each of `wants`, in their order."""
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
+        """Return the guesses for each of `wants`, in their order; none where there is nothing to go by."""
         ...
 
     def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:

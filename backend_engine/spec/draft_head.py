@@ -46,9 +46,9 @@ class HeadDrafter:
         for row, request in enumerate(requests):
             self._features[request] = features, row
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
         if len(wants) > MOST_ROWS:
-            return [Draft()] * len(wants)
+            return [[] for _ in wants]
         found = self._head.draft(
             torch.stack(
                 [features[row] for features, row in (self._features[want.request] for want in wants)]
@@ -57,7 +57,10 @@ class HeadDrafter:
             [want.limit for want in wants],
             LEAST_CONFIDENCE,
         )
-        return [Draft(tuple(tokens), shares=tuple(shares)) for tokens, shares in found]
+        return [
+            [Draft(tuple(tokens), shares=tuple(shares), source="model")] if tokens else []
+            for tokens, shares in found
+        ]
 
     def finished(self, request: Request) -> None:
         self._features.pop(request, None)

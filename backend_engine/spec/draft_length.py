@@ -6,9 +6,6 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-LEAST_GAIN = 0.15
-"""Probability below which a token is not looked at: it hardly ever pays, and looking takes time too."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -35,8 +32,6 @@ def draft_lengths(
     best, most = 0, expected / seconds(num_sequences)
     while heap and len(joined) < budget:
         loss, at = heap[0]
-        if -loss < LEAST_GAIN:
-            break
         joined.append(at)
         lengths[at] += 1
         expected -= loss

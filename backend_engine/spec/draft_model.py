@@ -41,7 +41,7 @@ class ModelDrafter(TextDrafter):
         self._pool = pool
         self._sequences: dict[Request, _Sequence] = {}
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
         drafts: dict[Request, list[int]] = {want.request: [] for want in wants}
         confidence = dict.fromkeys(drafts, 1.0)
         evidence = dict.fromkeys(drafts, 0)
@@ -66,7 +66,10 @@ class ModelDrafter(TextDrafter):
                 if len(drafts[request]) < want.limit:
                     ahead.append(want)
             going = ahead
-        return [Draft(tuple(drafts[want.request]), evidence[want.request]) for want in wants]
+        return [
+            [Draft(tuple(tokens), evidence[request], source="model")] if tokens else []
+            for request, tokens in drafts.items()
+        ]
 
     def finished(self, request: Request) -> None:
         sequence = self._sequences.pop(request, None)

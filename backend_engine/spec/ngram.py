@@ -20,13 +20,13 @@ class NgramDrafter(TextDrafter):
     def __init__(self) -> None:
         self._indexes: dict[Request, _Index] = {}
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
         return [self._propose(want.request, want.limit) for want in wants]
 
     def finished(self, request: Request) -> None:
         self._indexes.pop(request, None)
 
-    def _propose(self, request: Request, limit: int) -> Draft:
+    def _propose(self, request: Request, limit: int) -> list[Draft]:
         index = self._indexes.get(request)
         if index is None:
             index = self._indexes[request] = _Index()
@@ -35,8 +35,8 @@ class NgramDrafter(TextDrafter):
         for size in SIZES:
             after = index.ends.get(tuple(tokens[-size:]))
             if after is not None and len(tokens) >= size:
-                return Draft(tuple(tokens[after : after + limit]), size)
-        return Draft()
+                return [Draft(tuple(tokens[after : after + limit]), size)]
+        return []
 
 
 class _Index:

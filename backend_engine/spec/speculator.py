@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from backend_engine.request import Request
-from backend_engine.spec.acceptance import AcceptanceRates, Calibration, Tally
+from backend_engine.spec.acceptance import AcceptanceRates, Tally, num_right
+from backend_engine.spec.asking import Asking
 from backend_engine.spec.base import Draft, Drafter, Want
+from backend_engine.spec.draft_head import MOST_ROWS
 from backend_engine.spec.draft_length import Candidate, draft_lengths
 from backend_engine.spec.step_cost import StepCost
 
 MOST_DRAFTED = 16
 """Longest draft. Beyond this even certain tokens add little to what a step costs anyway."""
-LIKELY = 0.55
-"""Probability of its first token from which a draft stands without asking a model, which takes time."""
 
 
 @dataclass(slots=True)
@@ -30,12 +31,25 @@ class SpeculationStats:
     """Entry i: how often the (i + 1)-th token of a draft was accepted."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The draft of those for one request that promises most, and the chances of its tokens."""
+
+    token_ids: tuple[int, ...] = ()
+    chances: tuple[float, ...] = ()
+    expected: float = 0.0
+
+
 @dataclass(slots=True)
 class _Drafting:
     """What is known of one sequence's drafts."""
 
     tally: Tally = field(default_factory=Tally)
-    draft: Draft = field(default_factory=Draft)
+    drafts: list[Draft] = field(default_factory=list)
+    """The latest ones, and how many tokens there were when they were made."""
+    made_at: int = 0
+    asked: tuple[_Choice, _Choice] | None = None
+    """If a model was asked, the choice without and with it."""
 
 
 class Speculator:
@@ -53,7 +67,7 @@ class Speculator:
         self._model = model
         self._max_tokens = max_tokens
         self._rates = AcceptanceRates()
-        self._calibration = Calibration()
+        self._asking = Asking()
         self._sequences: dict[Request, _Drafting] = {}
 
     @property
@@ -84,34 +98,30 @@ class Speculator:
         ]
         if not wants:
             return
-        drafts = self._drafter.propose(wants)
         sequences = [self._sequences.setdefault(want.request, _Drafting()) for want in wants]
-        chances = [self._chances(sequence, draft) for sequence, draft in zip(sequences, drafts, strict=True)]
-        self._improve(wants, sequences, drafts, chances)
+        for want, sequence in zip(wants, sequences, strict=True):
+            self._learn(sequence, want.request.token_ids[sequence.made_at :])
+            sequence.made_at = want.request.num_tokens
+        choices = [_Choice()] * len(wants)
+        self._ask(self._drafter, wants, sequences, choices, range(len(wants)))
+        if self._model is not None and len(decoding) <= MOST_ROWS:
+            self._ask_model(self._model, wants, sequences, choices)
         lengths = draft_lengths(
-            [Candidate(of_draft) for of_draft in chances],
+            [Candidate(choice.chances) for choice in choices],
             num_sequences=len(decoding),
             seconds=self.step_cost.seconds,
             budget=self._max_tokens,
         )
-        for want, sequence, draft, length in zip(wants, sequences, drafts, lengths, strict=True):
-            self._set(want.request, sequence, draft, length)
+        for want, choice, length in zip(wants, choices, lengths, strict=True):
+            self._set(want.request, choice.token_ids[:length])
 
-    def verified(self, request: Request, num_drafted: int, num_accepted: int) -> None:
-        """Learn that the first `num_accepted` tokens of a draft were right and not the one after them."""
+    def verified(self, num_drafted: int, num_accepted: int) -> None:
+        """Count a draft whose first `num_accepted` tokens were right."""
         self.stats.num_drafts += 1
         self.stats.num_draft_tokens += num_drafted
         self.stats.num_accepted_tokens += num_accepted
         for position in range(num_accepted):
             self.stats.num_accepted_tokens_per_pos[position] += 1
-        # One that ended half way through its draft says nothing about the rest.
-        if request in self._sequences:
-            sequence = self._sequences[request]
-            draft = sequence.draft
-            if draft.shares:
-                self._calibration.verified(draft.shares[:num_drafted], num_accepted)
-            else:
-                self._rates.verified(sequence.tally, draft.evidence, num_drafted, num_accepted)
 
     def finished(self, request: Request) -> None:
         """Let go of `request`, whether or not it ever ran."""
@@ -120,42 +130,53 @@ class Speculator:
         if self._model is not None:
             self._model.finished(request)
 
-    def _improve(
+    def _learn(self, sequence: _Drafting, said: list[int]) -> None:
+        """Compare what was drafted for a sequence with the tokens that it has got since."""
+        for draft in sequence.drafts:
+            self._rates.learn(sequence.tally, draft, said)
+        if sequence.asked is not None:
+            without, chosen = sequence.asked
+            more = num_right(chosen.token_ids, said) - num_right(without.token_ids, said)
+            self._asking.brought(without.expected, more * self.step_cost.seconds(1))
+        sequence.drafts, sequence.asked = [], None
+
+    def _ask_model(
+        self, model: Drafter, wants: Sequence[Want], sequences: Sequence[_Drafting], choices: list[_Choice]
+    ) -> None:
+        """Let `model` draft where that pays."""
+        doubtful = [at for at, choice in enumerate(choices) if self._asking.pays(choice.expected)]
+        if not doubtful:
+            return
+        before = [choices[at] for at in doubtful]
+        begun = time.perf_counter()
+        self._ask(model, wants, sequences, choices, doubtful)
+        self._asking.took((time.perf_counter() - begun) / len(doubtful))
+        for at, without in zip(doubtful, before, strict=True):
+            sequences[at].asked = without, choices[at]
+
+    def _ask(
         self,
+        drafter: Drafter,
         wants: Sequence[Want],
         sequences: Sequence[_Drafting],
-        drafts: list[Draft],
-        chances: list[tuple[float, ...]],
+        choices: list[_Choice],
+        places: Sequence[int],
     ) -> None:
-        """Ask the model about unlikely drafts, and replace those that it betters."""
-        unlikely = [at for at, of_draft in enumerate(chances) if not of_draft or of_draft[0] < LIKELY]
-        if self._model is None or not unlikely:
-            return
-        for at, draft in zip(unlikely, self._model.propose([wants[at] for at in unlikely]), strict=True):
-            found = self._chances(sequences[at], draft)
-            if _expected(found) > _expected(chances[at]):
-                if drafts[at].token_ids:
-                    self._rates.passed_over(sequences[at].tally, drafts[at].evidence)
-                drafts[at], chances[at] = draft, found
+        """Let `drafter` draft for some of `wants`, and make what promises most their choice."""
+        for at, drafts in zip(places, drafter.propose([wants[at] for at in places]), strict=True):
+            sequence = sequences[at]
+            sequence.drafts += drafts
+            for draft in drafts:
+                chances = self._rates.chances(sequence.tally, draft)
+                if (expected := _expected(chances)) > choices[at].expected:
+                    choices[at] = _Choice(draft.token_ids, chances, expected)
 
-    def _chances(self, sequence: _Drafting, draft: Draft) -> tuple[float, ...]:
-        """Return for each token of `draft` the probability that it is accepted if those before it are."""
-        if draft.shares:
-            return tuple(self._calibration.rate(share) for share in draft.shares)
-        return (self._rates.rate(sequence.tally, draft.evidence),) * len(draft.token_ids)
-
-    def _set(self, request: Request, sequence: _Drafting, draft: Draft, length: int) -> None:
-        request.draft = list(draft.token_ids[:length])
+    @staticmethod
+    def _set(request: Request, token_ids: tuple[int, ...]) -> None:
+        request.draft = list(token_ids)
         if request.draft and request.guide is not None:
             # What the grammar forbids would be verified for nothing.
             del request.draft[request.guide.num_allowed(request.draft) :]
-        sequence.draft = draft
-        if not draft.token_ids or length:
-            return
-        if draft.shares:
-            self._calibration.passed_over(draft.shares[0])
-        else:
-            self._rates.passed_over(sequence.tally, draft.evidence)
 
 
 def _expected(chances: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from backend_engine.request import Request
+from backend_engine.spec.acceptance import LEAST_CHANCE
 from backend_engine.spec.base import Draft, TextDrafter, Want
 from backend_engine.spec.suffix_automaton import SEPARATOR, Cursor, SuffixAutomaton
 
@@ -27,7 +28,7 @@ class SuffixDrafter(TextDrafter):
         self._tenants: OrderedDict[str, _Memory] = OrderedDict()
         self._sequences: dict[Request, _Sequence] = {}
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
         return [self._propose(want.request, want.limit) for want in wants]
 
     def finished(self, request: Request) -> None:
@@ -35,7 +36,7 @@ class SuffixDrafter(TextDrafter):
         if request.num_output_tokens:
             self._memory(request.salt).learn(request.output_ids)
 
-    def _propose(self, request: Request, limit: int) -> Draft:
+    def _propose(self, request: Request, limit: int) -> list[Draft]:
         sequence = self._sequences.get(request)
         if sequence is None:
             sequence = self._sequences[request] = _Sequence()
@@ -74,20 +75,21 @@ class _Sequence:
         self._own = SuffixAutomaton()
         self._cursors: tuple[Cursor, ...] = ()
 
-    def propose(self, tokens: list[int], memory: Sequence[SuffixAutomaton], limit: int) -> Draft:
-        """Return what followed the longest match, in its own tokens if there are equals."""
+    def propose(self, tokens: list[int], memory: Sequence[SuffixAutomaton], limit: int) -> list[Draft]:
+        """Return what followed the longest match most often, in its own tokens and in parts of memory."""
         new = tokens[len(self._own.tokens) :]
         for token in new:
             self._own.extend(token)
         self._follow(tokens, len(new), memory)
-        matched, end = self._own.repeated_suffix()
-        found = self._own
-        for cursor in self._cursors:
-            if cursor.matched > matched:
-                matched, end, found = cursor.matched, cursor.end, cursor.automaton
-        if not matched:
-            return Draft()
-        return Draft(found.continuation(end, limit), matched)
+        matches = [("own text", self._own, *self._own.repeated_suffix())]
+        matches += [("answers", cursor.automaton, cursor.matched, cursor.state) for cursor in self._cursors]
+        drafts = []
+        for source, automaton, matched, state in matches:
+            if matched:
+                token_ids, shares = automaton.continuation(state, limit, LEAST_CHANCE)
+                if token_ids:
+                    drafts.append(Draft(token_ids, matched, shares, source))
+        return drafts
 
     def _follow(self, tokens: list[int], num_new: int, memory: Sequence[SuffixAutomaton]) -> None:
         known = {cursor.automaton: cursor for cursor in self._cursors}

@@ -2,7 +2,8 @@
 
 Source: Blumer et al., The smallest automaton recognizing the subwords of a text (1985). A state stands for
 a set of substrings that end at the same places; its link leads to the longest shorter suffix that also ends
-elsewhere. There are at most two states a token, about 0.4 KB a token in Python.
+elsewhere. There are at most two states a token, about 0.4 KB a token in Python. Each state counts its
+places, so that what follows a substring most often is known as well.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ SEPARATOR = -1
 """Stands between texts; no token has this id, so that no match and no continuation crosses it."""
 
 _REFRESHED = 16
-"""States whose latest place is updated for a token. Repetitive text has chains as long as itself."""
+"""States whose latest place and count a token updates. Repetitive text has chains as long as itself."""
+
+_MOST_BRANCHES = 32
+"""Different tokens after a substring beyond which none of them is likely enough to look for."""
 
 
 class SuffixAutomaton:
@@ -23,6 +27,7 @@ class SuffixAutomaton:
         self._link: list[int] = [-1]
         self._length: list[int] = [0]
         self._end: list[int] = [-1]
+        self._count: list[int] = [0]
         self._last = 0
 
     def extend(self, token: int) -> None:
@@ -31,7 +36,7 @@ class SuffixAutomaton:
         # Only now: until a token follows, the latest place of the last substrings has no continuation.
         self._refresh(self._link[self._last], position - 1)
         self.tokens.append(token)
-        new = self._state({}, 0, self._length[self._last] + 1, position)
+        new = self._state({}, 0, self._length[self._last] + 1, position, 1)
         state = self._last
         while state >= 0 and token not in self._next[state]:
             self._next[state][token] = new
@@ -41,22 +46,43 @@ class SuffixAutomaton:
         self._last = new
 
     def repeated_suffix(self) -> tuple[int, int]:
-        """Return the length of the longest suffix that also stands earlier, and where it ends there."""
+        """Return the length of the longest suffix that also stands earlier, and its state."""
         state = max(self._link[self._last], 0)
-        return self._length[state], self._end[state]
+        return self._length[state], state
 
-    def continuation(self, end: int, limit: int) -> tuple[int, ...]:
-        """Return up to `limit` tokens after position `end`, none beyond a separator."""
-        tokens = self.tokens[end + 1 : end + 1 + limit]
-        if SEPARATOR in tokens:
-            del tokens[tokens.index(SEPARATOR) :]
-        return tuple(tokens)
+    def continuation(
+        self, state: int, limit: int, least: float = 0.0
+    ) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Return up to `limit` tokens that followed `state` most often, of equals the latest.
 
-    def _state(self, transitions: dict[int, int], link: int, length: int, end: int) -> int:
+        And of each token its share: the times that it followed those before it, over all times and half a
+        one, so that what happened once is not taken for what always happens. It ends at a separator, where
+        too much has followed to tell, and before less than `least` of all places went on so.
+        """
+        counts, ends = self._count, self._end
+        tokens: list[int] = []
+        shares: list[float] = []
+        so_far = 1.0
+        while len(tokens) < limit and 0 < len(following := self._next[state]) <= _MOST_BRANCHES:
+            total, best, token = 0, -1, SEPARATOR
+            for other, then in following.items():
+                total += counts[then]
+                if best < 0 or (counts[then], ends[then]) > (counts[best], ends[best]):
+                    best, token = then, other
+            so_far *= counts[best] / total
+            if token == SEPARATOR or so_far < least:
+                break
+            tokens.append(token)
+            shares.append(counts[best] / (total + 0.5))
+            state = best
+        return tuple(tokens), tuple(shares)
+
+    def _state(self, transitions: dict[int, int], link: int, length: int, end: int, count: int) -> int:
         self._next.append(transitions)
         self._link.append(link)
         self._length.append(length)
         self._end.append(end)
+        self._count.append(count)
         return len(self._link) - 1
 
     def _split(self, state: int, token: int) -> int:
@@ -65,7 +91,9 @@ class SuffixAutomaton:
         length = self._length[state] + 1
         if self._length[target] == length:
             return target
-        clone = self._state(dict(self._next[target]), self._link[target], length, self._end[target])
+        clone = self._state(
+            dict(self._next[target]), self._link[target], length, self._end[target], self._count[target]
+        )
         self._link[target] = clone
         while state >= 0 and self._next[state].get(token) == target:
             self._next[state][token] = clone
@@ -77,6 +105,7 @@ class SuffixAutomaton:
             if state <= 0:
                 return
             self._end[state] = position
+            self._count[state] += 1
             state = self._link[state]
 
 
@@ -93,10 +122,10 @@ class Cursor:
         self._state = 0
 
     @property
-    def end(self) -> int:
-        """Position in the automaton's tokens where the matched suffix ends, -1 if nothing matches."""
+    def state(self) -> int:
+        """The automaton's state of the matched suffix, 0 if nothing matches."""
         self._settle()
-        return self.automaton._end[self._state]
+        return self._state
 
     def advance(self, token: int) -> None:
         """Append one token to the text."""

@@ -41,8 +41,8 @@ class Recorder:
         self.taps = taps
         self.asked: dict[Request, _Asked] = {}
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
-        return [Draft()] * len(wants)
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
+        return [[] for _ in wants]
 
     def see(self, requests: Sequence[Request], features: torch.Tensor) -> None:
         for request, row in zip(requests, features.half(), strict=True):

@@ -127,7 +127,7 @@ def test_each_sequence_is_drafted_for_from_its_latest_features() -> None:
     one, other = sequence_of([1], [5]), sequence_of([1], [8])
     drafter.see([one, other], torch.tensor([[[1.0]], [[2.0]]]))
     drafter.see([other], torch.tensor([[[3.0]]]))
-    drafts = drafter.propose([Want(other, 2), Want(one, 1)])
+    drafts = [draft for [draft] in drafter.propose([Want(other, 2), Want(one, 1)])]
     assert scripted.seen == [3.0, 1.0]
     assert [draft.token_ids for draft in drafts] == [(9, 9), (6,)]
     assert drafts[0].shares == (0.5, 0.5)
@@ -139,8 +139,8 @@ def test_each_sequence_is_drafted_for_from_its_latest_features() -> None:
 def test_a_full_batch_is_left_alone() -> None:
     drafter, requests = HeadDrafter(Scripted()), [sequence_of([1], [5]) for _ in range(MOST_ROWS + 1)]
     drafter.see(requests, torch.zeros(len(requests), 1, 1))
-    assert all(draft.token_ids for draft in drafter.propose([Want(request, 2) for request in requests[1:]]))
-    assert not any(draft.token_ids for draft in drafter.propose([Want(request, 2) for request in requests]))
+    assert all(drafter.propose([Want(request, 2) for request in requests[1:]]))
+    assert not any(drafter.propose([Want(request, 2) for request in requests]))
 
 
 def test_the_engine_drafts_with_the_bundled_head(loaded: LoadedModel) -> None:

@@ -12,7 +12,7 @@ from backend_engine.kv.block_pool import BlockPool
 from backend_engine.launcher import EngineOptions
 from backend_engine.spec.base import Want
 from backend_engine.spec.draft_model import ModelDrafter
-from tests.backend_engine.support.drafting import propose, sequence_of
+from tests.backend_engine.support.drafting import propose, proposed, sequence_of
 from tests.backend_engine.support.generate import generate
 from tests.backend_engine.support.tiny_models import random_model, save_directory
 
@@ -47,10 +47,10 @@ def confident(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_drafts_are_what_the_model_would_say(loaded: LoadedModel, answers: list[list[int]]) -> None:
     drafter, pool = make_drafter(loaded)
     request = sequence_of(PROMPT, answers[0][:1])
-    assert propose(drafter, request, limit=6).token_ids == tuple(answers[0][1:7])
+    assert proposed(drafter, request, limit=6) == tuple(answers[0][1:7])
     # Accepted: four of them, and the target's next token is the model's too.
     request.token_ids += answers[0][1:6]
-    assert propose(drafter, request, limit=4).token_ids == tuple(answers[0][6:10])
+    assert proposed(drafter, request, limit=4) == tuple(answers[0][6:10])
     drafter.finished(request)
     assert pool.num_used == 0
 
@@ -71,20 +71,21 @@ def test_sequences_of_different_length_are_drafted_for_together(
     short, long = sequence_of(PROMPT, answers[0][:1]), sequence_of(OTHER, answers[1][:1])
     wants = [Want(short, 3), Want(long, 5)]
     # The long context is caught up on in two chunks, so that its draft comes a step later.
-    assert [draft.token_ids for draft in drafter.propose(wants)] == [tuple(answers[0][1:4]), ()]
-    assert [draft.token_ids for draft in drafter.propose(wants)] == [
-        tuple(answers[0][1:4]),
-        tuple(answers[1][1:6]),
-    ]
+    [[ready], late] = drafter.propose(wants)
+    assert ready.token_ids == tuple(answers[0][1:4])
+    assert late == []
+    [_, [caught_up]] = drafter.propose(wants)
+    assert caught_up.token_ids == tuple(answers[1][1:6])
 
 
 def test_a_sequence_without_room_is_not_drafted_for(loaded: LoadedModel, answers: list[list[int]]) -> None:
     drafter, pool = make_drafter(loaded, num_blocks=6)
     first, second = sequence_of(PROMPT, answers[0][:1]), sequence_of(PROMPT, answers[0][:1])
-    drafts = drafter.propose([Want(first, 4), Want(second, 4)])
-    assert [len(draft.token_ids) for draft in drafts] == [4, 0]
+    [[drafted], refused] = drafter.propose([Want(first, 4), Want(second, 4)])
+    assert len(drafted.token_ids) == 4
+    assert refused == []
     drafter.finished(first)
-    assert len(propose(drafter, second, limit=4).token_ids) == 4
+    assert len(proposed(drafter, second, limit=4)) == 4
     drafter.finished(second)
     assert pool.num_used == 0
 
@@ -95,7 +96,7 @@ def test_a_draft_ends_where_its_model_doubts(
     drafter, _ = make_drafter(loaded)
     request = sequence_of(PROMPT, answers[0][:1])
     monkeypatch.setattr("backend_engine.spec.draft_model._LEAST_CONFIDENCE", 1.1)
-    assert propose(drafter, request, limit=6).token_ids == ()
+    assert proposed(drafter, request, limit=6) == ()
 
 
 def test_the_engine_drafts_with_the_model_it_is_given(

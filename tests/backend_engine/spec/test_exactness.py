@@ -83,8 +83,8 @@ class SpoiltTruth(TextDrafter):
         self._truth = truth
         self._chance = chance
 
-    def propose(self, wants: Sequence[Want]) -> list[Draft]:
-        return [Draft(tuple(self._continue(want.request, want.limit)), 16) for want in wants]
+    def propose(self, wants: Sequence[Want]) -> list[list[Draft]]:
+        return [[Draft(tuple(self._continue(want.request, want.limit)), 16)] for want in wants]
 
     def finished(self, request: Request) -> None:
         pass

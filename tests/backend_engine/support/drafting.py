@@ -18,10 +18,16 @@ def sequence_of(prompt: Sequence[int], output: Sequence[int] = (), *, salt: str 
     return request
 
 
-def propose(drafter: Drafter, request: Request, limit: int = 8) -> Draft:
-    """Return the draft for one request."""
-    [draft] = drafter.propose([Want(request, limit)])
-    return draft
+def propose(drafter: Drafter, request: Request, limit: int = 8) -> Draft | None:
+    """Return the draft with the most evidence for one request; the first of equals, None if there is none."""
+    [drafts] = drafter.propose([Want(request, limit)])
+    return max(drafts, key=lambda draft: draft.evidence, default=None)
+
+
+def proposed(drafter: Drafter, request: Request, limit: int = 8) -> tuple[int, ...]:
+    """Return the tokens of that draft."""
+    draft = propose(drafter, request, limit)
+    return () if draft is None else draft.token_ids
 
 
 def followed(text: Sequence[int], context: Sequence[int], draft: Sequence[int]) -> bool:
