@@ -53,7 +53,7 @@ class EngineOptions:
     """Stretch the model's window so many times with YaRN (default: the window it was made for)."""
     max_output_tokens: int | None = None
     """Longest completion: a request without max_tokens is cut to it, one that asks for more is refused."""
-    max_decode_stretch: float = 2.5
+    max_decode_stretch: float = 2.8
     """How many times as long a prompt's tokens may make a step for the decoding sequences; inf: no limit."""
     threads: int = 0
     """Threads for the model; 0 means one per core."""

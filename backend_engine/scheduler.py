@@ -32,7 +32,7 @@ from backend_engine.step_time import Load, StepTime
 
 PRIORITY_STEP_S = 10.0
 """How much earlier a request must have come than one of the next better priority to go before it."""
-LEAST_CHUNK = 16
+LEAST_CHUNK = 4
 """Prompt tokens in a step however long they make it: with none, a prompt would never end."""
 MOST_RETRY_AFTER_S = 120
 

@@ -2,11 +2,14 @@
 
 A chunk of a prompt that joins a step makes every decoding sequence wait for it. How many tokens are a long
 wait depends on machine, model, threads, batch and context, so no constant is right: a linear model of the
-step's time is fitted to the latest steps and asked instead.
+step's time is fitted to the latest steps and asked instead. Steps are not quite linear, and a long prompt
+leads where none was measured yet, so what it says of a step with prompt tokens is corrected by how far the
+latest of those were off.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ Array: TypeAlias = NDArray[np.float64]
 _WINDOW = 64
 """Steps of each sort that are remembered: enough to average out noise, few enough to follow the machine."""
 _REFIT_EVERY = 8
+_LATEST = 5
+"""Steps with prompt tokens whose median says how far off the model is: one that was held up does not."""
 _SWEEPS = 100
 _MOST_DELAY = 2.0
 
@@ -72,13 +77,22 @@ class StepTime:
         self._mixed: deque[tuple[Load, float]] = deque(maxlen=_WINDOW)
         self._coefficients: tuple[float, ...] | None = None
         self._unfitted = 0
+        self._off = 1.0
+        """What the latest steps with prompt tokens took over what the model says."""
 
     def observe(self, load: Load, seconds: float) -> None:
         """Remember that a step of `load` took `seconds`."""
         if load.tokens == 0 or seconds <= 0:
             return
-        (self._decodes if load.tokens == load.sequences else self._mixed).append((load, seconds))
+        only_decodes = load.tokens == load.sequences
+        (self._decodes if only_decodes else self._mixed).append((load, seconds))
         self._unfitted += 1
+        if self.fitted and (self._coefficients is None or self._unfitted >= _REFIT_EVERY):
+            self._coefficients = self._fit()
+            self._unfitted = 0
+        if self._coefficients is not None and not only_decodes:
+            latest = list(self._mixed)[-_LATEST:]
+            self._off = statistics.median(measured / self._linear(load) for load, measured in latest)
 
     @property
     def fitted(self) -> bool:
@@ -87,13 +101,7 @@ class StepTime:
 
     def seconds(self, load: Load) -> float:
         """Return the time that a step of `load` should take; needs `fitted`."""
-        if self._coefficients is None or self._unfitted >= _REFIT_EVERY:
-            self._coefficients = self._fit()
-            self._unfitted = 0
-        return sum(
-            coefficient * amount
-            for coefficient, amount in zip(self._coefficients, _amounts(load), strict=True)
-        )
+        return self._linear(load) * (1.0 if load.tokens == load.sequences else self._off)
 
     def tokens_within(self, seconds: float, load: Load, computed: int, wanted: int) -> int:
         """Return how many of `wanted` tokens after `computed` may join `load` for a step of `seconds`."""
@@ -105,6 +113,13 @@ class StepTime:
             else:
                 high = middle - 1
         return low
+
+    def _linear(self, load: Load) -> float:
+        assert self._coefficients is not None
+        return sum(
+            coefficient * amount
+            for coefficient, amount in zip(self._coefficients, _amounts(load), strict=True)
+        )
 
     def _fit(self) -> tuple[float, ...]:
         """Fit twice: errors over measured times favour short steps, so then over the fitted times."""

@@ -70,3 +70,17 @@ def test_nothing_is_claimed_before_both_sorts_of_steps_were_seen() -> None:
     for _ in range(2):
         model.observe(Load.of([(0, 30)]), 0.1)
     assert model.fitted
+
+
+def test_where_the_model_is_wrong_the_latest_steps_correct_it_and_a_held_up_one_does_not() -> None:
+    model = measured(0.0)
+    decodes = Load.of([(500, 1)] * 4)
+    for computed in range(3000, 3500, 64):
+        # Attention over a long context turns out twice as dear as anything before.
+        load = decodes.plus(computed, 64)
+        model.observe(load, 2 * cost(load))
+    coming = decodes.plus(3600, 64)
+    assert model.seconds(coming) == pytest.approx(2 * cost(coming), rel=0.1)
+    assert model.seconds(decodes) == pytest.approx(cost(decodes), rel=0.3)
+    model.observe(coming, 50 * cost(coming))
+    assert model.seconds(coming) == pytest.approx(2 * cost(coming), rel=0.15)
