@@ -13,6 +13,7 @@ All keys of a tenant share a hash tag, so in a cluster they lie in one slot and 
     forebay:cache:1:{TAG}:seq        number of the last change
     forebay:cache:1:{TAG}:epochs     the tenant's epochs
     forebay:cache:1:{TAG}:tenant     the tenant's name
+    forebay:cache:1:{TAG}:f:…        calls under way, see `flight_scripts.py`
     forebay:cache:1:tenants          hash: TAG to "entries bytes", as of the tenant's last change
 
 An entry that Redis drops at its time stays in the index until the next script comes by and takes it out. The
@@ -183,23 +184,28 @@ class Script:
     __slots__ = ("sha", "source")
 
     def __init__(self, source: str) -> None:
-        self.source = _COMMON.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source
+        self.source = source
         # Redis's name for it (EVALSHA); no secret hangs on it.
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
+def _of_index(source: str) -> Script:
+    """Return a script that changes a tenant's index, with all that those have in common."""
+    return Script(_COMMON.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source)
+
+
 # Arguments begin alike: the prefix of the entries' names, a member, now, the most entries and bytes that the
 # tenant may hold, and how many of both are left once it has held more. All answer entries, bytes, evicted.
-PUT = Script(_PUT)
+PUT = _of_index(_PUT)
 """Keep an entry; also the end of its time, its size, milliseconds left, itself, the moment that eviction goes
 by, its record (empty: none) and the tenant's name."""
-DELETE = Script(_DELETE)
+DELETE = _of_index(_DELETE)
 """Forget an entry; only prefix and member."""
-TRIM = Script(_TRIM)
+TRIM = _of_index(_TRIM)
 """Forget what is past its time, and then what is too much."""
-TEACH = Script(_TEACH)
+TEACH = _of_index(_TEACH)
 """Replace what was learnt about a record: member, what it is, what it shall be. Answers 1 if it was so."""
-RAISE = Script(_RAISE)
+RAISE = _of_index(_RAISE)
 """Replace the epochs: what they are now, what they shall be. Answers 1 if they were so."""
-CLEAR = Script(_CLEAR)
+CLEAR = _of_index(_CLEAR)
 """Forget what is kept about a tenant's entries; nothing of the entries themselves."""
