@@ -40,6 +40,8 @@ class Leading:
         self._call = call
         self.followed = False
         """Whether anybody has asked for the answer."""
+        self.patient = True
+        """Whether a server that fails is given time to come back."""
         self.ending: asyncio.Task[None] | None = None
         """Gives the lease up; set once that has begun."""
         self._messages: deque[Message] = deque()
@@ -209,6 +211,6 @@ class Leading:
                 await self._flights.tell(self.lease, number, entry, oldest=oldest, release=release)
                 return True
             except StoreUnavailable:
-                if time.monotonic() >= until:
+                if not self.patient or time.monotonic() >= until:
                     return False
                 await asyncio.sleep(_PAUSE_S)

@@ -95,6 +95,8 @@ class ShareCalls:
         """Give all leases up."""
         if self._beating is not None:
             self._beating.cancel()
+        for leading in self._leading.values():
+            leading.patient = False
         while self._tasks:
             await asyncio.wait(self._tasks)
         await self._flights.close()
