@@ -9,7 +9,7 @@ from typing import Any
 
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.store.redis_flights import BEAT_S, LEASE_S, RedisFlights, Seat
-from semantic_cache.store.redis_link import FAILURES, TIMEOUT_S, server_of
+from semantic_cache.store.redis_link import FAILURES
 
 _BATCH = 32
 _BLOCK_MS = int(BEAT_S * 1000)
@@ -31,7 +31,7 @@ class FlightReader:
         self._flights = flights
         self.seat = seat
         # Waiting here must keep nobody else waiting.
-        self._server = server_of(flights.url, BEAT_S + TIMEOUT_S)
+        self._server = flights.connect()
         self._read = 0
         self._alive_at = time.monotonic()
         self._beat_at = self._alive_at + BEAT_S
@@ -64,7 +64,7 @@ class FlightReader:
     async def close(self) -> None:
         """Give the place up."""
         self._flights.leave(self.seat)
-        await self._server.close()
+        await self._flights.disconnect(self._server)
 
     async def _look(self, block_ms: int | None) -> list[bytes]:
         command: list[Any] = ["XREAD", "COUNT", _BATCH]

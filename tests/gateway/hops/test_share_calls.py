@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from gateway.fleet.leading import MAX_BYTES, Leading
+from gateway.hops import share_calls
 from semantic_cache.store.redis import RedisStore
 from semantic_cache.store.redis_scripts import PREFIX
 from tests.gateway.hops.test_coalesce import STREAM, WHOLE, Script, in_flight, post
@@ -254,6 +255,41 @@ async def test_when_those_elsewhere_have_left_as_well_the_call_is_cancelled(
     follower.cancel()
     await asyncio.wait_for(script.left.wait(), 10)
     assert script.calls == 1
+
+
+async def test_a_follower_that_the_leader_never_heard_of_makes_the_call_itself(
+    pair: tuple[RunningGateway, RunningGateway],
+    upstream: ScriptedUpstream,
+    raw: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Leading, "follow", lambda self: None)
+    script = upstream.reply = Script()
+    leader = await lead(pair[0], upstream, STREAM)
+    upstream.arrived.clear()
+    follower = asyncio.create_task(post(pair[1], STREAM))
+    await readers(raw, 1)
+    monkeypatch.undo()
+    leader.cancel()
+    await asyncio.wait_for(upstream.arrived.wait(), 10)
+    script.head.set()
+    script.rest.set()
+    assert (await follower)[1:] == ("miss", WHOLE)
+    assert script.calls == 2
+    await counted(pair[1], "took_over")
+
+
+async def test_more_calls_than_can_be_followed_are_made_by_each_for_himself(
+    pair: tuple[RunningGateway, RunningGateway], upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(share_calls, "MAX_FOLLOWED", 0)
+    script = upstream.reply = Script()
+    leader = await lead(pair[0], upstream, STREAM)
+    other = await lead(pair[1], upstream, STREAM)
+    script.head.set()
+    script.rest.set()
+    assert [verdict for _, verdict, _ in await asyncio.gather(leader, other)] == ["miss", "miss"]
+    assert await flights(pair[1]) == {"crowded": 1}
 
 
 async def test_a_call_that_fails_is_made_once_more_for_all(

@@ -18,20 +18,9 @@ from semantic_cache.store.flight_reader import FlightReader, LeaderGone, Missed
 from semantic_cache.store.redis import RedisStore
 from semantic_cache.store.redis_flights import LEASE_S, Lease, RedisFlights, Seat, Taken
 from tests.semantic_cache.support.samples import entry, key
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
 
 KIND = "w"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A cluster of one node: it checks slots as any other does."""
-    with running_redis(tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes") as server:
-        with redis.Redis(port=server.port) as raw:
-            raw.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-            while b"cluster_state:ok" not in raw.execute_command("CLUSTER", "INFO"):
-                pass
-        yield server
 
 
 @pytest.fixture(params=["alone", "cluster"])
