@@ -106,6 +106,9 @@ class Following:
             try:
                 for entry in await self._reader.next(patient=self.delivering):
                     self._messages += decode(entry)
+                if self._messages and not self.delivering and isinstance(self._messages[-1], Abandoned):
+                    # It has no end, so nobody shall have its beginning.
+                    self._messages = deque([self._messages[-1]])
             except Missed:
                 raise Alone("too_large") from None
             except msgspec.DecodeError:

@@ -44,6 +44,7 @@ class Leading:
         """Whether a server that fails is given time to come back."""
         self.ending: asyncio.Task[None] | None = None
         """Gives the lease up; set once that has begun."""
+        self._heard = 0
         self._messages: deque[Message] = deque()
         self._waiting_bytes = 0
         self._complete = False
@@ -101,6 +102,9 @@ class Leading:
             )
         elif isinstance(error, _LEFT):
             self._failed = True
+            if not self._told:
+                # A beginning without an end is worth less than nothing: who has none can ask elsewhere.
+                self._messages.clear()
             self._add(Abandoned(too_large=False))
         else:
             self._failed = True
@@ -113,6 +117,7 @@ class Leading:
         if not self._complete:
             self._call.hold()
         self.followed = True
+        self._heard += 1
         if self._teller is None:
             self._teller = asyncio.create_task(self._tell_all())
 
@@ -120,6 +125,7 @@ class Leading:
         """Hold on to the lease, and see who follows."""
         if self._mute:
             return
+        heard = self._heard
         try:
             standing = await self._flights.renew(self.lease)
         except StoreUnavailable:
@@ -127,7 +133,8 @@ class Leading:
             return
         if standing.readers:
             self.follow()
-        elif self.followed:
+        elif self.followed and heard == self._heard:
+            # Else somebody has come since the server was asked.
             self._call.let_go()
 
     async def end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -588,3 +589,82 @@ async def test_a_server_that_stays_away_ends_the_stream_like_an_upstream_that_br
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_incomplete"
     assert await flights(pair[1]) == {"broken": 1}
     assert script.calls == 1
+
+
+def forget_all(raw: redis.Redis) -> None:
+    raw.flushall()
+
+
+def forget_leases(raw: redis.Redis) -> None:
+    for name in leases(raw):
+        raw.delete(name)
+
+
+def hang_up(raw: redis.Redis) -> None:
+    for kind in ("normal", "pubsub"):
+        raw.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+def pause(raw: redis.Redis) -> None:
+    raw.client_pause(150)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10, 16))
+async def test_whoever_leaves_and_whatever_the_server_does_nobody_gets_half_an_answer_for_a_whole_one(
+    open_gateway: Open, server: RedisServer, raw: redis.Redis, upstream: ScriptedUpstream, seed: int
+) -> None:
+    chance = random.Random(seed)
+    gateways = [await open_gateway(server) for _ in range(3)]
+    faults = [forget_all, forget_leases, hang_up, pause]
+
+    async def slowly(request: Any, body: bytes) -> Any:
+        response = await begin_stream(request)
+        for event in [*EVENTS, DONE]:
+            await asyncio.sleep(chance.random() * 0.05)
+            await response.write(event)
+        return response
+
+    async def client(text: str) -> bytes | None:
+        await asyncio.sleep(chance.random() * 0.1)
+        body = chat(stream=True, messages=[{"role": "user", "content": text}])
+        try:
+            async with asyncio.timeout(chance.choice([0.05, 0.1, 30, 30, 30])) as patience:
+                async with chance.choice(gateways).post(body=body) as response:
+                    assert response.status == 200
+                    return await response.read()
+        except TimeoutError:
+            assert patience.when() is not None
+            return None
+
+    upstream.reply = slowly
+    for turn in range(60):
+        faulty = turn % 2 == 1
+        clients = [asyncio.create_task(client(f"{seed} {turn}")) for _ in range(8)]
+        if faulty:
+            await asyncio.sleep(chance.random() * 0.2)
+            chance.choice(faults)(raw)
+        async with asyncio.timeout(20):
+            answers = [answer for answer in await asyncio.gather(*clients) if answer is not None]
+        for answer in answers:
+            if answer != WHOLE and not _is_replay(answer):
+                assert faulty, answer
+                *events, error = answer.rstrip().split(b"\n\n")
+                assert WHOLE.startswith(b"".join(event + b"\n\n" for event in events))
+                assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == "upstream_incomplete"
+    async with asyncio.timeout(10):
+        while leases(raw) or any([await in_flight_now(gateway) for gateway in gateways]):
+            await asyncio.sleep(0.05)
+
+
+def _is_replay(answer: bytes) -> bool:
+    """Whether this is a stored answer: the same content, with an id of its own."""
+    *events, done = [event.removeprefix(b"data: ") for event in answer.rstrip().split(b"\n\n")]
+    choices = [json.loads(event).get("choices") or [] for event in events if b'"error"' not in event]
+    texts = [choice["delta"].get("content") or "" for found in choices for choice in found]
+    return done == b"[DONE]" and "".join(texts) == "Grüße 🌊" and len(events) == len(choices)
+
+
+async def in_flight_now(gateway: RunningGateway) -> bool:
+    async with gateway.get("/metrics") as response:
+        return "forebay_requests_in_flight 0.0" not in await response.text()

@@ -236,8 +236,8 @@ def test_whatever_happens_a_follower_reads_a_beginning_without_a_hole(
                 number, oldest = 0, 1
                 for step in script:
                     if step == "follow":
-                        readers.append(asyncio.create_task(read(following, lease)))
-                        await asyncio.sleep(0.001)
+                        seat = await seated(following)
+                        readers.append(asyncio.create_task(read(following, seat)))
                     elif step == "forget":
                         raw.delete(lease.stream)
                     elif step == "trim":
@@ -250,8 +250,8 @@ def test_whatever_happens_a_follower_reads_a_beginning_without_a_hole(
                 for said in await asyncio.gather(*readers):
                     assert said == told[: len(said)]
 
-    async def read(flights: RedisFlights, lease: Lease) -> list[bytes]:
-        reader = FlightReader(flights, await seated(flights))
+    async def read(flights: RedisFlights, seat: Seat) -> list[bytes]:
+        reader = FlightReader(flights, seat)
         said: list[bytes] = []
         with contextlib.suppress(Missed, LeaderGone):
             while b"end" not in said:
