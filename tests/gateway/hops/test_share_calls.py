@@ -610,7 +610,7 @@ def pause(raw: redis.Redis) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(10, 16))
+@pytest.mark.parametrize("seed", range(2))
 async def test_whoever_leaves_and_whatever_the_server_does_nobody_gets_half_an_answer_for_a_whole_one(
     open_gateway: Open, server: RedisServer, raw: redis.Redis, upstream: ScriptedUpstream, seed: int
 ) -> None:
