@@ -23,8 +23,12 @@ def lease_key(tag: str, member: str, kind: str) -> str:
     return key_of(tag, f"f:{member}:{kind}")
 
 
+def _script(source: str) -> Script:
+    return Script(source, common="")
+
+
 # A server that lets this user publish nothing still shares calls: the leader looks by itself now and then.
-TAKE = Script("""
+TAKE = _script("""
 local lease, token, reader, left = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 if redis.call('SET', lease, token, 'NX', 'PX', left) then
   return {token, redis.call('EXISTS', KEYS[2])}
@@ -39,7 +43,7 @@ return {holder, 0}
 """Keys: lease, entry. Takes the lease with a token, for so many milliseconds, or follows who has it; the last
 argument is CHANNELS. Answers whose token it is, and whether the entry is there for one who took it."""
 
-RENEW = Script("""
+RENEW = _script("""
 local held = redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if not held and redis.call('GET', KEYS[1]) == ARGV[1] then
   held = redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -50,7 +54,7 @@ return {held and 1 or 0, redis.call('SCARD', KEYS[2])}
 """Keys: lease, readers, stream. Holds on to the lease, or takes it again if it is nobody's. Answers whether
 it is ours, and how many follow."""
 
-TELL = Script("""
+TELL = _script("""
 local stream, number = KEYS[2], tonumber(ARGV[2])
 local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
 if not last or tonumber(string.match(last[1], '^%d+')) < number then
@@ -63,7 +67,7 @@ return 1
 """Keys: lease, stream. Adds a message under its number, once however often it is sent, and drops those before
 another number; then gives the lease up, if so asked."""
 
-RELEASE = Script("""
+RELEASE = _script("""
 local readers = redis.call('SCARD', KEYS[2])
 if readers > 0 and ARGV[2] == '0' then return readers end
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -72,15 +76,15 @@ return 0
 """Keys: lease, readers. Gives the lease up, unless somebody follows who has been told nothing (second
 argument 0): then it answers how many they are."""
 
-STAY = Script("""
+STAY = _script("""
 redis.call('SADD', KEYS[2], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0
 """)
 """Keys: lease, readers. Follows for so many more milliseconds; answers whether the leader has its lease."""
 
-LEAVE = Script("return redis.call('SREM', KEYS[1], ARGV[1])")
+LEAVE = _script("return redis.call('SREM', KEYS[1], ARGV[1])")
 """Key: readers. Follows no longer."""
 
-ANY_READER = Script("return redis.call('SRANDMEMBER', KEYS[1])")
+ANY_READER = _script("return redis.call('SRANDMEMBER', KEYS[1])")
 """Key: readers. Answers one of those who follow."""

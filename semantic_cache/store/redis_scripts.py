@@ -183,29 +183,25 @@ class Script:
 
     __slots__ = ("sha", "source")
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, common: str = _COMMON) -> None:
+        """`common` goes before the source: what all scripts share that change a tenant's index."""
+        self.source = common.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source
         # Redis's name for it (EVALSHA); no secret hangs on it.
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-def _of_index(source: str) -> Script:
-    """Return a script that changes a tenant's index, with all that those have in common."""
-    return Script(_COMMON.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source)
-
-
 # Arguments begin alike: the prefix of the entries' names, a member, now, the most entries and bytes that the
 # tenant may hold, and how many of both are left once it has held more. All answer entries, bytes, evicted.
-PUT = _of_index(_PUT)
+PUT = Script(_PUT)
 """Keep an entry; also the end of its time, its size, milliseconds left, itself, the moment that eviction goes
 by, its record (empty: none) and the tenant's name."""
-DELETE = _of_index(_DELETE)
+DELETE = Script(_DELETE)
 """Forget an entry; only prefix and member."""
-TRIM = _of_index(_TRIM)
+TRIM = Script(_TRIM)
 """Forget what is past its time, and then what is too much."""
-TEACH = _of_index(_TEACH)
+TEACH = Script(_TEACH)
 """Replace what was learnt about a record: member, what it is, what it shall be. Answers 1 if it was so."""
-RAISE = _of_index(_RAISE)
+RAISE = Script(_RAISE)
 """Replace the epochs: what they are now, what they shall be. Answers 1 if they were so."""
-CLEAR = _of_index(_CLEAR)
+CLEAR = Script(_CLEAR)
 """Forget what is kept about a tenant's entries; nothing of the entries themselves."""

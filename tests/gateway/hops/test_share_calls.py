@@ -531,7 +531,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("freeze", marks=pytest.mark.long)])
 async def test_without_the_server_those_who_have_nothing_call_for_themselves(
     open_gateway: Open, own_server: RedisServer, upstream: ScriptedUpstream, how: str
 ) -> None:
@@ -573,6 +573,7 @@ async def test_a_server_that_is_gone_for_a_moment_breaks_no_stream(
     assert script.calls == 1
 
 
+@pytest.mark.long
 async def test_a_server_that_stays_away_ends_the_stream_like_an_upstream_that_broke(
     open_gateway: Open, own_server: RedisServer, upstream: ScriptedUpstream
 ) -> None:
