@@ -97,7 +97,7 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics, semantic)
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
@@ -143,7 +143,7 @@ def build_gateway(
     return Gateway(routes, running, upstreams, drain, keyring)
 
 
-def _fleet(store: Store, settings: CacheConfig, metrics: GatewayMetrics) -> ShareCalls | None:
+def _fleet(store: Store, settings: CacheConfig, metrics: GatewayMetrics, drain: Drain) -> ShareCalls | None:
     """Return what lets gateways over one store share their calls, if they can and may."""
     flights = store.flights() if settings.coalesce == "auto" else None
     if flights is None:
@@ -151,7 +151,7 @@ def _fleet(store: Store, settings: CacheConfig, metrics: GatewayMetrics) -> Shar
     # Only here: it needs Redis's client, which costs a worker 12 MB and a tenth of a second.
     from gateway.hops.share_calls import ShareCalls
 
-    return ShareCalls(flights, store, metrics)
+    return ShareCalls(flights, store, metrics, drain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,13 @@ class _Cached:
 
     @classmethod
     def of(
-        cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics, socket: str | None
+        cls,
+        config: Config,
+        call: Step,
+        telemetry: Telemetry,
+        metrics: GatewayMetrics,
+        drain: Drain,
+        socket: str | None,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
@@ -190,7 +196,7 @@ class _Cached:
             # It has its own deadline for the process; the rest is for the store.
             patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
             rest.insert(0, Step(tier.hop, OnFailure.OPEN, patience_s))
-        fleet = _fleet(store, settings, metrics)
+        fleet = _fleet(store, settings, metrics, drain)
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.insert(len(rest) - 2, Step(fleet))
@@ -206,12 +212,12 @@ class _Cached:
         return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), fleet, store, tier)
 
     async def close(self) -> None:
-        """Break off refreshes, finish storing, close the store."""
+        """Break off refreshes, finish shared calls and storing, close the store."""
         await self.refresher.close()
-        for keeper in self.keepers:
-            await keeper.close()
         if self.fleet is not None:
             await self.fleet.close()
+        for keeper in self.keepers:
+            await keeper.close()
         if self.tier is not None:
             await self.tier.close()
         if self.store is not None:

@@ -33,11 +33,20 @@ _LEFT = (asyncio.CancelledError, ClientDisconnected, Draining)
 class Leading:
     """One lease and the answer that comes of it; the last tap of its stream."""
 
-    def __init__(self, flights: RedisFlights, lease: Lease, ex: Exchange, call: SharedCall) -> None:
+    def __init__(
+        self,
+        flights: RedisFlights,
+        lease: Lease,
+        ex: Exchange,
+        call: SharedCall,
+        task: asyncio.Task[object],
+    ) -> None:
+        """`task` makes the call."""
         self._flights = flights
         self.lease = lease
         self._ex = ex
         self._call = call
+        self.task = task
         self.followed = False
         """Whether anybody has asked for the answer."""
         self.patient = True

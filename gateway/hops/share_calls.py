@@ -16,11 +16,12 @@ from typing import Any
 
 from gateway.answer import Answer, Events, EventStream
 from gateway.cache_state import CacheState, SharedCall
+from gateway.drain import Drain
 from gateway.errors import UpstreamBroke
 from gateway.exchange import Call, Exchange
 from gateway.fleet.following import Alone, CallFailed, Following
 from gateway.fleet.leading import Leading
-from gateway.fleet.messages import KIND_VERSION
+from gateway.fleet.messages import KIND_VERSION, Abandoned, encode
 from gateway.hops.coalesce import LAST_ATTEMPT, is_failure
 from gateway.hops.exact_cache import replay
 from gateway.pipeline import Next
@@ -51,11 +52,13 @@ class ShareCalls:
         flights: RedisFlights,
         store: Store,
         metrics: GatewayMetrics,
+        drain: Drain,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._flights = flights
         self._store = store
         self._metrics = metrics
+        self._drain = drain
         self._clock = clock
         self._leading: dict[str, Leading] = {}
         self._following = 0
@@ -92,7 +95,9 @@ class ShareCalls:
         return await next(ex)
 
     async def close(self) -> None:
-        """Give all leases up."""
+        """Wait for the calls that others follow, as for requests; then give all leases up."""
+        while not self._drain.expired and self._leading:
+            await asyncio.wait([leading.ending or leading.task for leading in self._leading.values()])
         if self._beating is not None:
             self._beating.cancel()
         for leading in self._leading.values():
@@ -115,7 +120,8 @@ class ShareCalls:
         return await self._lead(ex, call, place.lease, next, lost=lost)
 
     async def _lead(self, ex: Exchange, call: SharedCall, lease: Lease, next: Next, *, lost: bool) -> Answer:
-        leading = Leading(self._flights, lease, ex, call)
+        # Whoever shuts down or is replaced waits for this call as for a request: others may follow it.
+        leading = Leading(self._flights, lease, ex, call, self._drain.enter())
         self._leading[lease.token] = leading
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat())
@@ -237,8 +243,11 @@ class ShareCalls:
         return replay(ex, entry, now)
 
     async def _release(self, lease: Lease) -> None:
+        """Give up a lease that no call was made under."""
         try:
-            await self._flights.release(lease, told=True)
+            if not await self._flights.release(lease, told=False):
+                entry = encode([Abandoned(too_large=False)])
+                await self._flights.tell(lease, 1, entry, oldest=1, release=True)
         except StoreUnavailable:
             # Then it expires.
             return
@@ -252,6 +261,7 @@ class ShareCalls:
     def _end(self, leading: Leading, *, lost: bool) -> None:
         """Give a lease up, in the background; later calls do nothing."""
         if leading.ending is None:
+            self._drain.leave(leading.task)
             leading.ending = self._later(self._tell_end(leading, lost=lost))
 
     async def _tell_end(self, leading: Leading, *, lost: bool) -> None:

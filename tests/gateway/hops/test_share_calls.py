@@ -258,6 +258,33 @@ async def test_when_those_elsewhere_have_left_as_well_the_call_is_cancelled(
     assert script.calls == 1
 
 
+async def test_who_shuts_down_waits_for_the_calls_that_others_follow(
+    open_gateway: Open, server: RedisServer, upstream: ScriptedUpstream, tmp_path: Path, heard: asyncio.Event
+) -> None:
+    other = await open_gateway(server)
+    yaml = CONFIG.format(url=upstream.base_url) + f"cache: {{store: '{server.url}', semantic: null}}\n"
+    script = upstream.reply = Script()
+    script.head.set()
+    (tmp_path / "leaving").mkdir()
+    leaving = AsyncExitStack()
+    gateway = await leaving.enter_async_context(
+        running_gateway(yaml, tmp_path / "leaving", cached=True, drain_s=20)
+    )
+    async with gateway.post(body=STREAM) as first:
+        assert await first.content.readuntil(b"\n\n") == EVENTS[0]
+        follower = asyncio.create_task(post(other, STREAM))
+        await asyncio.wait_for(heard.wait(), 10)
+        first.close()
+    await in_flight(gateway, 0)
+    gone = asyncio.create_task(leaving.aclose())
+    while not gateway.gateway.drain.draining:
+        await asyncio.sleep(0.005)
+    script.rest.set()
+    assert (await follower)[1:] == ("coalesced", WHOLE)
+    await gone
+    assert script.calls == 1
+
+
 async def test_a_follower_that_the_leader_never_heard_of_makes_the_call_itself(
     pair: tuple[RunningGateway, RunningGateway],
     upstream: ScriptedUpstream,
