@@ -285,15 +285,22 @@ async def test_who_shuts_down_waits_for_the_calls_that_others_follow(
     assert script.calls == 1
 
 
+@pytest.mark.parametrize("begun", [False, True])
 async def test_a_follower_that_the_leader_never_heard_of_makes_the_call_itself(
     pair: tuple[RunningGateway, RunningGateway],
     upstream: ScriptedUpstream,
     raw: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
+    begun: bool,
 ) -> None:
     monkeypatch.setattr(Leading, "follow", lambda self: None)
     script = upstream.reply = Script()
+    if begun:
+        script.head.set()
     leader = await lead(pair[0], upstream, STREAM)
+    if begun:
+        async with pair[0].post(body=STREAM) as response:
+            assert await response.content.readuntil(b"\n\n") == EVENTS[0]
     upstream.arrived.clear()
     follower = asyncio.create_task(post(pair[1], STREAM))
     await readers(raw, 1)
@@ -302,6 +309,7 @@ async def test_a_follower_that_the_leader_never_heard_of_makes_the_call_itself(
     await asyncio.wait_for(upstream.arrived.wait(), 10)
     script.head.set()
     script.rest.set()
+    # Not even if there was a beginning: without an end it is nobody's.
     assert (await follower)[1:] == ("miss", WHOLE)
     assert script.calls == 2
     await counted(pair[1], "took_over")
