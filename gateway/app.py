@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
-from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
+from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.drain import Drain
 from gateway.endpoints.feedback import FeedbackOn
 from gateway.endpoints.health import Health
@@ -41,6 +42,9 @@ from semantic_cache.store.base import Budget, Store, StoreEvent
 from semantic_cache.store.open import open_store
 from telemetry.metrics import GatewayMetrics
 from telemetry.setup import Telemetry
+
+if TYPE_CHECKING:
+    from gateway.hops.share_calls import ShareCalls
 
 _MIB = 1024 * 1024
 _CACHE_DEADLINE_S = 2.0
@@ -93,7 +97,7 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics, semantic)
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
@@ -111,6 +115,8 @@ def build_gateway(
     async def running() -> AsyncIterator[None]:
         try:
             await keyring.start()
+            if cached.fleet is not None:
+                cached.fleet.start()
             if cached.tier is not None:
                 cached.tier.start()
             for upstream in upstreams.values():
@@ -137,6 +143,17 @@ def build_gateway(
     return Gateway(routes, running, upstreams, drain, keyring)
 
 
+def _fleet(store: Store, settings: CacheConfig, metrics: GatewayMetrics, drain: Drain) -> ShareCalls | None:
+    """Return what lets gateways over one store share their calls, if they can and may."""
+    flights = store.flights() if settings.coalesce == "auto" else None
+    if flights is None:
+        return None
+    # Only here: it needs Redis's client, which costs a worker 12 MB and a tenth of a second.
+    from gateway.hops.share_calls import ShareCalls
+
+    return ShareCalls(flights, store, metrics, drain)
+
+
 @dataclass(frozen=True, slots=True)
 class _Cached:
     """The hops from the cache to the upstream, and what must be closed with them."""
@@ -146,17 +163,24 @@ class _Cached:
     embeddings: Sequence[Step]
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
+    fleet: ShareCalls | None
     store: Store | None
     tier: SemanticTier | None
 
     @classmethod
     def of(
-        cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics, socket: str | None
+        cls,
+        config: Config,
+        call: Step,
+        telemetry: Telemetry,
+        metrics: GatewayMetrics,
+        drain: Drain,
+        socket: str | None,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None)
+            return cls([call], [call], refresher, (), None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -172,6 +196,10 @@ class _Cached:
             # It has its own deadline for the process; the rest is for the store.
             patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
             rest.insert(0, Step(tier.hop, OnFailure.OPEN, patience_s))
+        fleet = _fleet(store, settings, metrics, drain)
+        if fleet is not None:
+            # Behind the semantic tier: what it answers itself needs no lease.
+            rest.insert(len(rest) - 2, Step(fleet))
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -181,11 +209,13 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store, tier)
+        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), fleet, store, tier)
 
     async def close(self) -> None:
-        """Break off refreshes, finish storing, close the store."""
+        """Break off refreshes, finish shared calls and storing, close the store."""
         await self.refresher.close()
+        if self.fleet is not None:
+            await self.fleet.close()
         for keeper in self.keepers:
             await keeper.close()
         if self.tier is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
@@ -50,6 +50,22 @@ class Asked:
     """Takes the fresh answer (`Entry.answer`) of a question that is explored."""
 
 
+class SharedCall(Protocol):
+    """The call that a flight makes, as the hops see it which make it."""
+
+    attempt: int
+    """1, or 2 if it is made because the first one failed: then what comes of it is everybody's answer."""
+
+    def hold(self) -> None:
+        """Let the call go on although all of its requests may leave: others wait for it elsewhere."""
+
+    def let_go(self) -> None:
+        """Nobody waits for it elsewhere any more."""
+
+    def orphaned(self) -> bool:
+        """Return whether none of its requests answers for it any more."""
+
+
 @dataclass(slots=True)
 class CacheState:
     """One request's dealings with the cache."""
@@ -70,6 +86,8 @@ class CacheState:
     hit: SemanticHit | None = None
     kept: asyncio.Task[None] | None = None
     """Stores the answer that this request caused."""
+    call: SharedCall | None = None
+    """Set if the request goes on for all who ask the same."""
 
     def take(self, hit: SemanticHit) -> None:
         """Note that the answer is another question's."""

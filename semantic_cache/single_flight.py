@@ -114,6 +114,12 @@ class SingleFlight(Generic[K, P, H, T]):
         flight.passengers[passenger] = None
         return flight
 
+    def hold(self, flight: Flight[P, H, T], passenger: P) -> None:
+        """Put somebody on a flight under way who waits for it elsewhere; he must `leave` in the end."""
+        if flight.passengers:
+            # Else all have left, and the call is being cancelled.
+            flight.passengers[passenger] = None
+
     def land(self, key: K, flight: Flight[P, H, T]) -> None:
         """Let nobody more join."""
         if self._flights.get(key) is flight:

@@ -147,6 +147,7 @@ M_SPANS_DROPPED: Final = "forebay_trace_spans_dropped"
 M_CACHE_REQUESTS: Final = "forebay_cache_requests"
 M_CACHE_STORE_EVENTS: Final = "forebay_cache_store_events"
 M_CACHE_ADMISSIONS: Final = "forebay_cache_admissions"
+M_CACHE_FLIGHTS: Final = "forebay_cache_flights"
 
 M_SEMANTIC_CALLS: Final = "forebay_semantic_calls"
 M_SEMANTIC_DECISIONS: Final = "forebay_semantic_decisions"

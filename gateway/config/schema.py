@@ -212,6 +212,9 @@ class CacheConfig(Struct, frozen=True):
     """How long after its time an answer may still be served while a new one is fetched in the background."""
     max_entries: Count = 100_000
     max_mb: Count = 1_024
+    coalesce: Literal["auto", "process"] = "auto"
+    """How far identical requests under way share one call: auto is all gateways and workers over one Redis,
+    and with SQLite each process for itself."""
     mode: Literal["serve", "observe"] = "serve"
     """observe: the semantic tier serves nothing, and reports what it would have."""
     semantic: SemanticConfig | None = SemanticConfig()

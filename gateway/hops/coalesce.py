@@ -36,6 +36,39 @@ class _Rider:
 # request demands of an answer that turns out to be a stored one: nobody follows one who demands less.
 _Key: TypeAlias = tuple[ExactKey, bool, bool, tuple[float | None, float | None, float | None]]
 _Flight: TypeAlias = Flight[_Rider, Answer, Events]
+_Flights: TypeAlias = SingleFlight[_Key, _Rider, Answer, Events]
+
+
+class _Call:
+    """A flight as the hops see it that make its call."""
+
+    def __init__(self, flights: _Flights, key: _Key, flight: _Flight, shared: Exchange) -> None:
+        self._flights = flights
+        self._key = key
+        self._flight = flight
+        self._shared = shared
+        self._elsewhere: _Rider | None = None
+
+    @property
+    def attempt(self) -> int:
+        return self._flight.attempt
+
+    @attempt.setter
+    def attempt(self, attempt: int) -> None:
+        self._flight.attempt = attempt
+
+    def hold(self) -> None:
+        if self._elsewhere is None:
+            # A branch of its own: should a request take the call over from it, the call keeps its list.
+            self._elsewhere = _Rider(self._shared.branch())
+        self._flights.hold(self._flight, self._elsewhere)
+
+    def let_go(self) -> None:
+        if self._elsewhere is not None:
+            self._flights.leave(self._key, self._flight, self._elsewhere)
+
+    def orphaned(self) -> bool:
+        return self._flight.leader is self._elsewhere
 
 
 class Coalesce:
@@ -46,7 +79,7 @@ class Coalesce:
     def __init__(self, rest: Pipeline) -> None:
         """`rest` is the pipeline of the hops that follow this one; a flight runs through it once."""
         self._rest = rest
-        self._flights: SingleFlight[_Key, _Rider, Answer, Events] = SingleFlight(_hand_over)
+        self._flights: _Flights = SingleFlight(_hand_over)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         cache = ex.cache
@@ -70,10 +103,10 @@ class Coalesce:
                 head = await _heard(flight.head)
             except BaseException as error:
                 self._flights.leave(key, flight, rider)
-                if not follows or flight.attempt >= LAST_ATTEMPT or not _may_be_retried(error):
+                if not follows or flight.attempt >= LAST_ATTEMPT or not may_be_retried(error):
                     raise
             else:
-                if not (follows and flight.attempt < LAST_ATTEMPT and _is_failure(head)):
+                if not (follows and flight.attempt < LAST_ATTEMPT and is_failure(head.status)):
                     if head.hit is not None:
                         # Whoever follows gets another question's answer as well, and is told so.
                         cache.take(head.hit)
@@ -85,10 +118,12 @@ class Coalesce:
     async def _fly(self, key: _Key, ex: Exchange, flight: _Flight) -> None:
         """Run the rest of the hops for all riders, on an exchange that outlives the one that began it."""
         shared = ex.branch()
+        if shared.cache is not None:
+            shared.cache.call = _Call(self._flights, key, flight, shared)
         answer: Answer | None = None
         try:
             answer = await self._rest.run(shared)
-            if _is_failure(answer):
+            if is_failure(answer.status):
                 # Who waits for it begins a new flight, and must not find this one again.
                 self._flights.land(key, flight)
             flight.head.set_result(answer)
@@ -136,11 +171,11 @@ def _hand_over(old: _Rider, new: _Rider) -> None:
     new.ex.calls, old.ex.calls = old.ex.calls, []
 
 
-def _is_failure(answer: Answer) -> bool:
-    return answer.status >= _RETRIED or answer.status == _TOO_MANY
+def is_failure(status: int) -> bool:
+    """Return whether an answer of this status is one that a second call may better."""
+    return status >= _RETRIED or status == _TOO_MANY
 
 
-def _may_be_retried(error: BaseException) -> bool:
-    return isinstance(error, GatewayError) and (
-        kind_of(error).status >= _RETRIED or kind_of(error).status == _TOO_MANY
-    )
+def may_be_retried(error: BaseException) -> bool:
+    """Return whether a call that failed like this may be made once more."""
+    return isinstance(error, GatewayError) and is_failure(kind_of(error).status)

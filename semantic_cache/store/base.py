@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from semantic_cache.entry import Entry
 from semantic_cache.epochs import Epochs
 from semantic_cache.record import Record, Stored
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.feed import Feed
+
+if TYPE_CHECKING:
+    # Only here: the client costs a worker 12 MB and a tenth of a second.
+    from semantic_cache.store.redis_flights import RedisFlights
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,9 @@ class Store(Protocol):
 
     def feed(self) -> Feed:
         """Return a new follower of the records."""
+
+    def flights(self) -> RedisFlights | None:
+        """Return new leases of calls that gateways share; None for a store that only one host has."""
 
     def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
         """Yield all that may be served, of a tenant or of all; what changes meanwhile may be in it or not."""

@@ -24,6 +24,7 @@ from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreSt
 from semantic_cache.store.fair_share import level
 from semantic_cache.store.feed import Feed
 from semantic_cache.store.redis_feed import RedisFeed
+from semantic_cache.store.redis_flights import RedisFlights
 from semantic_cache.store.redis_link import TIMEOUT_S, RedisLink
 from semantic_cache.store.redis_scripts import (
     CLEAR,
@@ -145,6 +146,9 @@ class RedisStore:
 
     def feed(self) -> Feed:
         return RedisFeed(self._url)
+
+    def flights(self) -> RedisFlights:
+        return RedisFlights(self._url, self._link)
 
     async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
         for tag in [tag_of(tenant)] if tenant is not None else list(await self._tenants()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
@@ -27,7 +27,7 @@ _CHANGES_AT_ONCE = 8
 # no greeting, and a driver_info would send another.
 _OPTIONS: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "driver_info": None}
 # TimeoutError is an OSError; RedisClusterException is no RedisError.
-_FAILURES = (RedisError, RedisClusterException, OSError)
+FAILURES = (RedisError, RedisClusterException, OSError)
 
 
 class RedisLink:
@@ -35,14 +35,16 @@ class RedisLink:
 
     def __init__(self, url: str, on_event: OnEvent, timeout_s: float) -> None:
         """Connects with the first call. Raises BadStoreUrl."""
-        self._server = _server(url, timeout_s)
+        self._server = server_of(url, timeout_s)
         self._circuit = Circuit("redis", on_event)
         # A server that refuses to write (out of memory, a replica) can still be read.
         self._writes = Circuit("redis writes", on_event)
+        # One that refuses to share calls (a user who may not publish) can still keep entries.
+        self._calls = Circuit("redis flights", on_event)
         # Changes are in nobody's way: a few at a time, and waiting for their turn is not the server's fault.
         self._turn = asyncio.Semaphore(_CHANGES_AT_ONCE)
         self._closed = False
-        self.many_nodes = isinstance(self._server, _Cluster)
+        self.many_nodes = isinstance(self._server, Cluster)
         """Whether keys of two tenants may lie on two nodes, so that no command may name both."""
 
     async def read(self, *command: Any) -> Any:
@@ -50,26 +52,27 @@ class RedisLink:
         self._enter()
         try:
             reply = await self._server.read(*command)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._circuit.failed(error) from error
         self._circuit.worked()
         return reply
 
     async def write(self, *command: Any) -> Any:
         """Return the reply to a command that changes something."""
-        return await self._change(lambda: self._server.write(*command))
+        async with self._turn:
+            return await self._change(self._writes, lambda: self._server.write(*command))
 
     async def run(self, script: Script, tag: str, *arguments: Any) -> Any:
         """Return what a script answers for a tenant's tag."""
         keys = script_keys(tag)
+        async with self._turn:
+            return await self._change(
+                self._writes, lambda: _by_name(self._server.write, script, keys, arguments)
+            )
 
-        async def by_name() -> Any:
-            try:
-                return await self._server.write("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._server.write("EVAL", script.source, len(keys), *keys, *arguments)
-
-        return await self._change(by_name)
+    async def ask(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+        """Return what a script about a call under way answers; requests wait for it, as for reads."""
+        return await self._change(self._calls, lambda: _by_name(self._server.read, script, keys, arguments))
 
     async def names(self, pattern: str) -> AsyncIterator[bytes]:
         """Yield the names of keys by a pattern, some perhaps twice; those there all the while are in it."""
@@ -78,7 +81,7 @@ class RedisLink:
             self._enter()
             try:
                 name = await anext(names, None)
-            except _FAILURES as error:
+            except FAILURES as error:
                 raise self._circuit.failed(error) from error
             self._circuit.worked()
             if name is None:
@@ -95,23 +98,31 @@ class RedisLink:
             raise StoreUnavailable("The cache's store is closed.")
         self._circuit.enter()
 
-    async def _change(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        async with self._turn:
-            self._writes.enter()
-            self._enter()
-            try:
-                reply = await call()
-            except ResponseError as error:
-                self._circuit.worked()
-                raise self._writes.failed(error) from error
-            except _FAILURES as error:
-                raise self._circuit.failed(error) from error
+    async def _change(self, circuit: Circuit, call: Callable[[], Awaitable[Any]]) -> Any:
+        circuit.enter()
+        self._enter()
+        try:
+            reply = await call()
+        except ResponseError as error:
             self._circuit.worked()
-            self._writes.worked()
-            return reply
+            raise circuit.failed(error) from error
+        except FAILURES as error:
+            raise self._circuit.failed(error) from error
+        self._circuit.worked()
+        circuit.worked()
+        return reply
 
 
-class _OneServer:
+async def _by_name(
+    send: Callable[..., Awaitable[Any]], script: Script, keys: Sequence[str], arguments: Sequence[Any]
+) -> Any:
+    try:
+        return await send("EVALSHA", script.sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return await send("EVAL", script.source, len(keys), *keys, *arguments)
+
+
+class OneServer:
     """Two connections, so that no read waits behind what is written."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -139,7 +150,7 @@ class _OneServer:
         await self._writes.close()
 
 
-class _Cluster:
+class Cluster:
     """The library's own client, which follows slots from node to node."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -162,13 +173,18 @@ class _Cluster:
         await self._client.aclose()
 
 
-def _server(url: str, timeout_s: float) -> _OneServer | _Cluster:
+def server_of(url: str, timeout_s: float) -> OneServer | Cluster:
     """Return what a URL stands for; `?cluster=true` says that it names a node of a cluster."""
-    parts = urlsplit(url)
     try:
-        query = parse_qs(parts.query, keep_blank_values=True)
-        cluster = query.pop("cluster", ["false"])[-1].lower() in ("1", "true", "yes")
-        url = urlunsplit(parts._replace(query=urlencode(query, doseq=True)))
-        return _Cluster(url, timeout_s) if cluster else _OneServer(url, timeout_s)
-    except (ValueError, TypeError, *_FAILURES) as error:
+        url, cluster = split_url(url)
+        return Cluster(url, timeout_s) if cluster else OneServer(url, timeout_s)
+    except (ValueError, TypeError, *FAILURES) as error:
         raise BadStoreUrl(f"The cache's Redis URL cannot be used ({type(error).__name__}).") from None
+
+
+def split_url(url: str) -> tuple[str, bool]:
+    """Return a URL without the option that is ours, and whether it names a node of a cluster."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    cluster = query.pop("cluster", ["false"])[-1].lower() in ("1", "true", "yes")
+    return urlunsplit(parts._replace(query=urlencode(query, doseq=True))), cluster

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -53,11 +54,20 @@ class RedisPipe:
 class RedisConnection(asyncio.Protocol):
     """One connection, from its making to its loss."""
 
-    def __init__(self, address: RedisAddress, timeout_s: float) -> None:
-        """Begins to connect; what is asked meanwhile is sent afterwards."""
+    def __init__(
+        self,
+        address: RedisAddress,
+        timeout_s: float,
+        on_message: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Begins to connect; what is asked meanwhile is sent afterwards.
+
+        `on_message` hears what is published on the channels that this connection subscribes to.
+        """
         self.lost = False
         """Whether it is of no use any more, and all who waited have been told."""
         self._timeout_s = timeout_s
+        self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(
             protocolError=RedisConnectionError, replyError=_error_of, notEnoughData=_MORE
@@ -98,6 +108,9 @@ class RedisConnection(asyncio.Protocol):
         self._parser.feed(data)
         try:
             while (answer := self._parser.gets()) is not _MORE:
+                if self._on_message is not None and _is_message(answer):
+                    self._on_message(answer[2])
+                    continue
                 _, reply = self._replies.popleft()
                 if reply.done():
                     continue
@@ -171,6 +184,11 @@ class RedisConnection(asyncio.Protocol):
         for reply in waiting:
             if not reply.done():
                 reply.set_exception(error)
+
+
+def _is_message(answer: Any) -> bool:
+    """Return whether this came unasked; the replies of a connection that subscribes are lists as well."""
+    return isinstance(answer, list) and len(answer) == 3 and answer[0] == b"message"
 
 
 def _error_of(message: str) -> RedisError:

@@ -13,6 +13,7 @@ All keys of a tenant share a hash tag, so in a cluster they lie in one slot and 
     forebay:cache:1:{TAG}:seq        number of the last change
     forebay:cache:1:{TAG}:epochs     the tenant's epochs
     forebay:cache:1:{TAG}:tenant     the tenant's name
+    forebay:cache:1:{TAG}:f:…        calls under way, see `flight_scripts.py`
     forebay:cache:1:tenants          hash: TAG to "entries bytes", as of the tenant's last change
 
 An entry that Redis drops at its time stays in the index until the next script comes by and takes it out. The
@@ -182,8 +183,9 @@ class Script:
 
     __slots__ = ("sha", "source")
 
-    def __init__(self, source: str) -> None:
-        self.source = _COMMON.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source
+    def __init__(self, source: str, common: str = _COMMON) -> None:
+        """`common` goes before the source: what all scripts share that change a tenant's index."""
+        self.source = common.replace("KEPT_CHANGES", str(KEPT_CHANGES)) + source
         # Redis's name for it (EVALSHA); no secret hangs on it.
         self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 

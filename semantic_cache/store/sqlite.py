@@ -122,6 +122,9 @@ class SqliteStore:
     def feed(self) -> Feed:
         return SqliteFeed(self._path)
 
+    def flights(self) -> None:
+        return None
+
     async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
         row = 0
         while rows := self._read(_SCAN, (row, tenant, _SCAN_ROWS)):

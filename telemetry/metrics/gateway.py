@@ -61,6 +61,11 @@ class GatewayMetrics:
         self._cache_admissions = self._counts(
             names.M_CACHE_ADMISSIONS, "Answers by whether they were stored, and if not, why.", ("outcome",)
         )
+        self._cache_flights = self._counts(
+            names.M_CACHE_FLIGHTS,
+            "Calls that other gateways might share, by what came of that.",
+            ("outcome",),
+        )
         self._cache_events = self._counts(
             names.M_CACHE_STORE_EVENTS,
             "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
@@ -144,6 +149,10 @@ class GatewayMetrics:
     def cache_admission(self, outcome: str) -> None:
         """Count one answer: `stored`, or the word that says why it was not."""
         self._cache_admissions.of(outcome).inc()
+
+    def cache_flight(self, outcome: str) -> None:
+        """Count one call: `led`, `shared`, `took_over`, `followed`, `stored`, or why it was not shared."""
+        self._cache_flights.of(outcome).inc()
 
     def cache_store_event(self, event: str, count: int) -> None:
         """Count `unavailable`, `corrupt` or `evicted`."""

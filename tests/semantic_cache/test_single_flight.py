@@ -107,6 +107,26 @@ async def test_the_last_to_leave_cancels_the_call() -> None:
     assert upstream.cancelled
 
 
+async def test_a_call_that_is_waited_for_elsewhere_outlives_its_passengers() -> None:
+    flights, heirs = new_flights()
+    upstream = Upstream(flights)
+    flight = flights.board(KEY, "a", upstream.start)
+    flights.hold(flight, "elsewhere")
+    flights.leave(KEY, flight, "a")
+    assert heirs == [("a", "elsewhere")]
+    assert flights.board(KEY, "b", upstream.start) is flight
+    flights.leave(KEY, flight, "b")
+    await flight.head
+    assert not upstream.cancelled
+    flights.leave(KEY, flight, "elsewhere")
+    assert flight.task is not None
+    with pytest.raises(asyncio.CancelledError):
+        await flight.task
+    assert upstream.cancelled
+    flights.hold(flight, "too late")
+    assert not flight.passengers
+
+
 async def test_leaving_a_finished_call_makes_no_heirs() -> None:
     flights, heirs = new_flights()
     upstream = Upstream(flights)

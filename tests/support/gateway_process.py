@@ -45,7 +45,7 @@ class GatewayProcess:
             try:
                 with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5):
                     return
-            except (urllib.error.URLError, ConnectionError):
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.05)
         raise AssertionError(f"not ready after {READY_S} s:\n{self.output.read_text()[-3000:]}")
 

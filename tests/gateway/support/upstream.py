@@ -150,15 +150,15 @@ class ScriptedUpstream:
 
 
 @asynccontextmanager
-async def scripted_upstream() -> AsyncIterator[ScriptedUpstream]:
-    """Run a scripted upstream on a free port."""
+async def scripted_upstream(port: int = 0) -> AsyncIterator[ScriptedUpstream]:
+    """Run a scripted upstream, on a free port unless it is given one."""
     upstream = ScriptedUpstream()
     app = web.Application(client_max_size=2**28)
     app.router.add_route("*", "/v1/{tail:.*}", upstream.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         upstream.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield upstream
     finally:

@@ -32,6 +32,17 @@ def redis_url(shared_redis: RedisServer) -> str:
     return shared_redis.url
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A cluster of one node: it checks slots as any other does."""
+    with running_redis(tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes") as server:
+        with redis.Redis(port=server.port) as raw:
+            raw.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            while b"cluster_state:ok" not in raw.execute_command("CLUSTER", "INFO"):
+                pass
+        yield server
+
+
 @pytest.fixture(params=["sqlite", "redis"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty store is."""

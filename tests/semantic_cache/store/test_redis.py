@@ -286,18 +286,6 @@ async def test_a_wrong_password_is_unavailable(
     assert await open_at(server.url.replace("//", "//:right@")).get(key("a")) is None
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A cluster of one node: it checks slots as any other does."""
-    directory = tmp_path_factory.mktemp("cluster")
-    with running_redis(directory, "--cluster-enabled", "yes") as server:
-        with redis.Redis(port=server.port) as raw:
-            raw.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-            while b"cluster_state:ok" not in raw.execute_command("CLUSTER", "INFO"):
-                pass
-        yield server
-
-
 async def test_a_cluster_is_a_store_like_any_other(
     open_at: Callable[..., RedisStore], cluster: RedisServer, clock: Clock
 ) -> None:
