@@ -24,6 +24,7 @@ from semantic_cache.decision.posterior import (
     tail,
 )
 from semantic_cache.decision.verifier import Verifier, reads
+from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse
 
@@ -49,6 +50,10 @@ class CalibratedDecider:
         self.calibration = calibration or Calibration.load()
         self.can_read = embedder is None or reads(embedder)
         """False: the verifier abstains and nothing is served, as no bound holds for other vectors."""
+
+    def screen(self, text: str, stored: Sequence[str]) -> list[tuple[GateVerdict, ...]]:
+        """Return what the gates say of each stored question."""
+        return [check(text, other) for other in stored]
 
     def decide(
         self,
@@ -97,7 +102,7 @@ class CalibratedDecider:
 
         Without `loosen`, labels can only make it stricter.
         """
-        gates = check(text, candidate.text)
+        gates = candidate.gates or check(text, candidate.text)
         if not gates[-1].passed or (threshold is not None and candidate.similarity < threshold):
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
         a, b = parse(text), parse(candidate.text)

@@ -54,6 +54,7 @@ def wrong_bound(mean: float, sd: float) -> float:
     return 1 - right
 
 
+@lru_cache(maxsize=4096)
 def lower_log_odds(mean: float, sd: float) -> float:
     """Return the log-odds that `wrong_bound` amounts to: mean less what is not known of it."""
     wrong = min(max(wrong_bound(mean, sd), 1e-12), 1 - 1e-12)

@@ -1,7 +1,8 @@
 """Puts callers' texts together: one worker thread embeds, and what came meanwhile is its next batch.
 
 A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all that
-waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch.
+waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch. What nobody
+waits for goes by itself and when nothing else is there, so that it keeps others waiting for one text at most.
 """
 
 from __future__ import annotations
@@ -43,16 +44,24 @@ class Batcher:
         self._embedder = embedder
         self._batch_tokens = batch_tokens
         self._waiting: deque[_Waiting] = deque()
+        self._later: deque[_Waiting] = deque()
         self._worker = ThreadPoolExecutor(1, "embed")
         self._running: asyncio.Task[None] | None = None
         self._closed = False
 
     async def encode(self, text: str) -> Encoding:
         """Return the encoding of `text`. Raises EmbedderError; may be cancelled at any time."""
+        return await self._answer(text, self._waiting)
+
+    async def encode_later(self, text: str) -> Encoding:
+        """Return the same, after everything that `encode` was asked for meanwhile."""
+        return await self._answer(text, self._later)
+
+    async def _answer(self, text: str, queue: deque[_Waiting]) -> Encoding:
         if self._closed:
             raise EmbeddingFailed("The embedder is closed.")
         waiting = _Waiting(text, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        queue.append(waiting)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return await waiting.answer
@@ -60,8 +69,9 @@ class Batcher:
     async def close(self) -> None:
         """Refuse what waits, and wait for the batch that is being computed."""
         self._closed = True
-        while self._waiting:
-            _fail(self._waiting.popleft(), EmbeddingFailed("The embedder was closed."))
+        for queue in (self._waiting, self._later):
+            while queue:
+                _fail(queue.popleft(), EmbeddingFailed("The embedder was closed."))
         if self._running is not None:
             await self._running
         self._worker.shutdown()
@@ -85,6 +95,10 @@ class Batcher:
             if batch and tokens > self._batch_tokens:
                 break
             batch.append(self._waiting.popleft())
+        while not batch and self._later:
+            waiting = self._later.popleft()
+            if not waiting.answer.done():
+                batch.append(waiting)
         return batch
 
     async def _encode(self, batch: Sequence[_Waiting]) -> None:

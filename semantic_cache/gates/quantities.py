@@ -122,7 +122,12 @@ class Quantity:
 
 @lru_cache(maxsize=4096)
 def quantities(text: Text) -> tuple[Quantity, ...]:
-    """Return a text's quantities, in order."""
+    """Return a question's quantities, in order; they are remembered."""
+    return read_quantities(text)
+
+
+def read_quantities(text: Text) -> tuple[Quantity, ...]:
+    """Return the quantities of a text of any length, in order."""
     return tuple(_Reader(text.raw).read())
 
 

@@ -47,6 +47,8 @@ class Parts:
     """The embedder's id."""
     dim: int
     encode: Encode
+    encode_later: Encode
+    """The same, but after all that `encode` is asked for."""
     decider: Decider
     close: Callable[[], Awaitable[None]]
 
@@ -89,7 +91,7 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         opened.push_async_callback(store.close)
         shelf = Shelf(parts.embedder, parts.dim, options.index_mb * _MIB)
         opened.callback(shelf.close)
-        follower = Follower(store.feed(), shelf, parts.encode, break_off)
+        follower = Follower(store.feed(), shelf, parts.encode_later, break_off)
         teacher = Teacher(store, shelf, parts.decider, follower.hurry)
         service = Service(
             parts.embedder,
@@ -99,6 +101,7 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
             parts.decider,
             teacher,
             follower,
+            encode_later=parts.encode_later,
             candidates=options.candidates,
         )
         opened.push_async_callback(service.close)

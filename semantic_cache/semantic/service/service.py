@@ -52,7 +52,7 @@ _POOL = 2000
 
 
 class Service:
-    """Answers calls. Belongs to the event loop; decisions are made on a thread of their own."""
+    """Answers calls on the event loop, decisions included: they are as short as the way to another thread."""
 
     def __init__(
         self,
@@ -64,12 +64,17 @@ class Service:
         teacher: Teacher,
         follower: Follower,
         *,
+        encode_later: Encode,
         candidates: int,
     ) -> None:
-        """`candidates` records are looked at for a question; `embedder` and `dim` are those of `encode`."""
+        """`candidates` records are looked at for a question; `embedder` and `dim` are those of `encode`.
+
+        `encode_later` lets everything go first that somebody waits for.
+        """
         self._embedder = embedder
         self._dim = dim
         self._encode = encode
+        self._encode_later = encode_later
         self._shelf = shelf
         self._decider = decider
         self._teacher = teacher
@@ -79,7 +84,7 @@ class Service:
         self._tickets = Tickets()
         self._pools: OrderedDict[tuple[str, str], tuple[int, Observations]] = OrderedDict()
         """Labels by group, with the version that they are of; the group looked at longest ago makes room."""
-        self._thread = ThreadPoolExecutor(1, "forebay-decide")
+        self._thread = ThreadPoolExecutor(1, "forebay-compare")
 
     async def close(self) -> None:
         """End the thread."""
@@ -126,41 +131,41 @@ class Service:
         near = self._shelf.near(look.tenant, look.scope, look.key, encoding.vector, self._candidates)
         near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
         if not near:
+            self._encodings.put(look.text, encoding)
             return Looked("no_candidates", embedder=self._embedder, vector=vector)
+        gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
+        passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
         try:
             async with asyncio.timeout_at(until_s):
-                encodings = await self._encodings_of(near)
+                # Only what the gates let through: to encode a text takes longer than all the rest.
+                encodings = await self._encodings_of(passed)
         except TimeoutError:
             return Failed(LATE)
-        candidates = [
-            Candidate(
-                neighbour.id,
-                neighbour.stored.record.text,
-                neighbour.similarity,
-                encoded,
-                observations_of(neighbour.stored),
-            )
-            for neighbour, encoded in zip(near, encodings, strict=True)
-        ]
-        pool = self._pool((look.tenant, look.model))
-
-        def decide() -> Decision | None:
-            if until_s is not None and loop.time() > until_s:
-                # Whoever asked has gone on; those behind have not.
-                return None
-            return self._decider.decide(
-                look.text,
-                encoding,
-                candidates,
-                error_budget=look.error_budget,
-                seed=look.key,
-                threshold=look.threshold,
-                pool=pool,
-            )
-
-        decision = await loop.run_in_executor(self._thread, decide)
-        if decision is None:
+        if until_s is not None and loop.time() > until_s:
+            # Whoever asked has gone on; those behind have not.
             return Failed(LATE)
+        decision = self._decider.decide(
+            look.text,
+            encoding,
+            [
+                Candidate(
+                    neighbour.id,
+                    neighbour.stored.record.text,
+                    neighbour.similarity,
+                    encodings.get(neighbour.stored.record.text),
+                    observations_of(neighbour.stored),
+                    seen,
+                )
+                for neighbour, seen in zip(near, gates, strict=True)
+            ],
+            error_budget=look.error_budget,
+            seed=look.key,
+            threshold=look.threshold,
+            pool=self._pool((look.tenant, look.model)),
+        )
+        if decision.serve is None:
+            # Likely to be stored in a moment, and to be asked for in other words soon after.
+            self._encodings.put(look.text, encoding)
         return self._looked(decision, near, vector, explain=explain)
 
     def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
@@ -200,13 +205,19 @@ class Service:
             considered,
         )
 
-    async def _encodings_of(self, near: list[Neighbour]) -> list[Encoding]:
-        texts = [neighbour.stored.record.text for neighbour in near]
-        missing = list(dict.fromkeys(text for text in texts if self._encodings.get(text) is None))
-        fresh = dict(zip(missing, await self._encode(missing), strict=True)) if missing else {}
-        found = [self._encodings.get(text) or fresh[text] for text in texts]
-        for text, encoding in fresh.items():
-            self._encodings.put(text, encoding)
+    async def _encodings_of(self, near: list[Neighbour]) -> dict[str, Encoding]:
+        """Return the encodings of stored questions by their texts."""
+        found: dict[str, Encoding] = {}
+        missing = []
+        for text in dict.fromkeys(neighbour.stored.record.text for neighbour in near):
+            if (known := self._encodings.get(text)) is not None:
+                found[text] = known
+            else:
+                missing.append(text)
+        if missing:
+            for text, encoding in zip(missing, await self._encode(missing), strict=True):
+                self._encodings.put(text, encoding)
+                found[text] = encoding
         return found
 
     def _pool(self, group: tuple[str, str]) -> Observations | None:
@@ -259,12 +270,18 @@ class Service:
     async def _compare(self, fresh: str, stored: str) -> bool | None:
         if not fresh.strip() or not stored.strip():
             return None
-        one, other = await self._encode([fresh, stored])
-        # By their beginnings long answers are all alike.
-        read = not (_cut(fresh, one) or _cut(stored, other))
-        cosine = float(one.vector @ other.vector) if read else None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, agree, stored, fresh, cosine)
+        # On a thread: nobody waits for it, and an answer may be long.
+        same = await loop.run_in_executor(self._thread, agree, stored, fresh, None)
+        if same is not None:
+            return same
+        one, other = await self._encode_later([fresh, stored])
+        if _cut(fresh, one) or _cut(stored, other):
+            # By their beginnings long answers are all alike.
+            return None
+        return await loop.run_in_executor(
+            self._thread, agree, stored, fresh, float(one.vector @ other.vector)
+        )
 
     async def _block(self, call: Block) -> Learned:
         entry = ExactKey(call.tenant, call.entry)

@@ -37,7 +37,7 @@ async def serving(
     store, decider = open_store(f"sqlite://{folder}/cache.db"), RuleDecider()
     follower = Follower(store.feed(), shelf, encode, lambda: None)
     teacher = Teacher(store, shelf, decider, follower.hurry)
-    service = Service(ID, DIM, encode, shelf, decider, teacher, follower, candidates=4)
+    service = Service(ID, DIM, encode, shelf, decider, teacher, follower, encode_later=encode, candidates=4)
     try:
         yield service
     finally:
