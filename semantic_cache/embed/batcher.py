@@ -1,8 +1,8 @@
 """Puts callers' texts together: one worker thread embeds, and what came meanwhile is its next batch.
 
 A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all that
-waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch. What nobody
-waits for goes by itself and when nothing else is there, so that it keeps others waiting for one text at most.
+waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch. What
+nobody waits for goes by itself and when nothing else is there: it keeps others waiting for one text at most.
 """
 
 from __future__ import annotations

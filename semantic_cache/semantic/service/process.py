@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvloop
+
 from semantic_cache.decision.base import Decider
 from semantic_cache.embed.errors import BadEmbedder
 from semantic_cache.errors import BadStoreUrl, CacheError
@@ -60,8 +62,11 @@ Build = Callable[[SemanticOptions], Parts]
 def run(socket: Path, options: SemanticOptions, build: Build) -> int:
     """Serve until a signal comes or the parent is gone; returns the exit status."""
     leave_with_parent(socket)
+    # The embedder's thread needs the interpreter's lock to hand over what it has made: with the default of
+    # 5 ms it would stand idle behind decisions whenever several questions come at once.
+    sys.setswitchinterval(0.001)
     try:
-        return asyncio.run(_serve(socket, options, build))
+        return uvloop.run(_serve(socket, options, build))
     except (BadEmbedder, BadParts, BadStoreUrl, OSError) as error:
         # Whoever started us says why; to say it here too would be a line for each try.
         say(REFUSED + " ".join(str(error).split()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,6 +37,7 @@ from semantic_cache.semantic.protocol import (
     Reply,
     Search,
     Stats,
+    Steps,
     Verdict,
 )
 from semantic_cache.semantic.service.encodings import Encodings
@@ -116,12 +119,14 @@ class Service:
 
     async def _look(self, look: Look, *, explain: bool = False) -> Reply:
         loop = asyncio.get_running_loop()
-        until_s = None if look.patience_s is None else loop.time() + look.patience_s
+        began = loop.time()
+        until_s = None if look.patience_s is None else began + look.patience_s
         try:
             async with asyncio.timeout_at(until_s):
                 (encoding,) = await self._encode([look.text])
         except TimeoutError:
             return Failed(LATE)
+        embedded = loop.time()
         vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
@@ -132,8 +137,11 @@ class Service:
         near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
         if not near:
             self._encodings.put(look.text, encoding)
-            return Looked("no_candidates", embedder=self._embedder, vector=vector)
+            steps = _steps((began, embedded, loop.time()))
+            return Looked("no_candidates", embedder=self._embedder, vector=vector, steps=steps)
+        searched = loop.time()
         gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
+        screened = loop.time()
         passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
         try:
             async with asyncio.timeout_at(until_s):
@@ -141,7 +149,8 @@ class Service:
                 encodings = await self._encodings_of(passed)
         except TimeoutError:
             return Failed(LATE)
-        if until_s is not None and loop.time() > until_s:
+        encoded = loop.time()
+        if until_s is not None and encoded > until_s:
             # Whoever asked has gone on; those behind have not.
             return Failed(LATE)
         decision = self._decider.decide(
@@ -166,9 +175,12 @@ class Service:
         if decision.serve is None:
             # Likely to be stored in a moment, and to be asked for in other words soon after.
             self._encodings.put(look.text, encoding)
-        return self._looked(decision, near, vector, explain=explain)
+        steps = _steps((began, embedded, searched, screened, encoded, loop.time()))
+        return self._looked(decision, near, vector, steps, explain=explain)
 
-    def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
+    def _looked(
+        self, decision: Decision, near: list[Neighbour], vector: bytes, steps: Steps, *, explain: bool
+    ) -> Looked:
         by_id = {neighbour.id: neighbour for neighbour in near}
         chosen = decision.serve if decision.serve is not None else decision.explored
         assessment = next((found for found in decision.verdicts if found.id == chosen), None)
@@ -203,6 +215,7 @@ class Service:
             self._embedder,
             vector,
             considered,
+            steps,
         )
 
     async def _encodings_of(self, near: list[Neighbour]) -> dict[str, Encoding]:
@@ -300,6 +313,10 @@ class Service:
             self._follower.caught_up,
             self._shelf.index_bytes,
         )
+
+
+def _steps(stamps: Sequence[float]) -> Steps:
+    return Steps(*(round((end - begin) * 1000, 3) for begin, end in pairwise(stamps)))
 
 
 def _cut(text: str, encoding: Encoding) -> bool:
