@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -118,15 +119,15 @@ class Service:
                 return self._stats()
 
     async def _look(self, look: Look, *, explain: bool = False) -> Reply:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        until_s = None if look.patience_s is None else began + look.patience_s
+        # Not the loop's clock, which stands still while something runs on it.
+        began = time.monotonic()
+        left_s = look.patience_s
         try:
-            async with asyncio.timeout_at(until_s):
+            async with asyncio.timeout(left_s):
                 (encoding,) = await self._encode([look.text])
         except TimeoutError:
             return Failed(LATE)
-        embedded = loop.time()
+        embedded = time.monotonic()
         vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
@@ -137,20 +138,22 @@ class Service:
         near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
         if not near:
             self._encodings.put(look.text, encoding)
-            steps = _steps((began, embedded, loop.time()))
+            steps = _steps((began, embedded, time.monotonic()))
             return Looked("no_candidates", embedder=self._embedder, vector=vector, steps=steps)
-        searched = loop.time()
+        searched = time.monotonic()
         gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
-        screened = loop.time()
+        screened = time.monotonic()
         passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
         try:
-            async with asyncio.timeout_at(until_s):
+            if left_s is not None:
+                left_s = max(0.0, left_s - (screened - began))
+            async with asyncio.timeout(left_s):
                 # Only what the gates let through: to encode a text takes longer than all the rest.
                 encodings = await self._encodings_of(passed)
         except TimeoutError:
             return Failed(LATE)
-        encoded = loop.time()
-        if until_s is not None and encoded > until_s:
+        encoded = time.monotonic()
+        if look.patience_s is not None and encoded - began > look.patience_s:
             # Whoever asked has gone on; those behind have not.
             return Failed(LATE)
         decision = self._decider.decide(
@@ -175,7 +178,7 @@ class Service:
         if decision.serve is None:
             # Likely to be stored in a moment, and to be asked for in other words soon after.
             self._encodings.put(look.text, encoding)
-        steps = _steps((began, embedded, searched, screened, encoded, loop.time()))
+        steps = _steps((began, embedded, searched, screened, encoded, time.monotonic()))
         return self._looked(decision, near, vector, steps, explain=explain)
 
     def _looked(
