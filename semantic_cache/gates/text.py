@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR, SPELLING
 
@@ -38,8 +39,7 @@ LONG = 16
 dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word: as written, lower case without possessive, its stem, and where it stands."""
 
     text: str
