@@ -1,15 +1,21 @@
-"""The sets of `forebay bench cache`: pairs with a label and a group, and streams of questions with an
-intent."""
+"""The sets of `forebay bench cache`: pairs with a label and a kind, and streams of questions with an
+intent.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TypeVar
+
+import msgspec
+
+
+class BadData(Exception):
+    """The data cannot be used; the message names the file and the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +50,88 @@ class Sets:
     streams: dict[str, list[Asked]]
 
 
-def read(folder: Path, *, only: Sequence[str] = ()) -> Sets:
-    """Read every set in a folder: pair sets have `a`, `b`, `same`; intent sets `text`, `intent`.
+class _Pair(msgspec.Struct):
+    a: str
+    b: str
+    same: bool | int
+    group: str = ""
 
-    Raises FileNotFoundError if there is none.
+
+class _Question(msgspec.Struct):
+    text: str
+    intent: str
+
+
+_PAIR = msgspec.json.Decoder(_Pair).decode
+_QUESTION = msgspec.json.Decoder(_Question).decode
+_ANYTHING = msgspec.json.Decoder().decode
+T = TypeVar("T")
+
+
+def read(folder: Path, *, only: Sequence[str] = ()) -> Sets:
+    """Read every set in a folder: pairs have `a`, `b`, `same` (0 or 1), questions `text` and `intent`.
+
+    Raises BadData.
     """
-    pairs: dict[str, list[LabelledPair]] = {}
-    streams: dict[str, list[Asked]] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        if only and path.name not in only:
-            continue
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines() if line]
-        if rows and {"a", "b", "same"} <= rows[0].keys():
-            pairs[path.name] = [
-                LabelledPair(row["a"], row["b"], bool(row["same"]), str(row.get("group", ""))) for row in rows
-            ]
-        elif rows and {"text", "intent"} <= rows[0].keys():
-            streams[path.name] = [Asked(row["text"], row["intent"]) for row in rows]
-    if not pairs and not streams:
-        raise FileNotFoundError(f"no set of pairs or intents in {folder}")
-    return Sets(pairs, streams)
+    if not folder.is_dir():
+        raise BadData(f"{folder}: there is no such folder")
+    paths = sorted(folder.glob("*.jsonl"))
+    if not paths:
+        inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        hint = f" (it has the folders {', '.join(inside)})" if inside else ""
+        raise BadData(f"{folder}: there is no .jsonl file in it{hint}")
+    names = [path.name for path in paths]
+    if missing := [name for name in only if name not in names]:
+        raise BadData(f"{folder}: there is no {', '.join(missing)} (there are: {', '.join(names)})")
+    sets = Sets({}, {})
+    for path in paths:
+        if not only or path.name in only:
+            _read(path, sets)
+    return sets
+
+
+def _read(path: Path, sets: Sets) -> None:
+    try:
+        lines = [
+            (number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()
+        ]
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror}") from None
+    if not lines:
+        raise BadData(f"{path}: it is empty")
+    first = _line(path, *lines[0], _ANYTHING)
+    fields = first.keys() if isinstance(first, dict) else ()
+    if {"a", "b"} <= set(fields):
+        pairs = [(number, _line(path, number, line, _PAIR)) for number, line in lines]
+        for number, pair in pairs:
+            if pair.same not in (0, 1):
+                raise BadData(f"{path}:{number}: `same` is {pair.same}, which is neither 0 nor 1")
+            if not pair.a.strip() or not pair.b.strip():
+                raise BadData(f"{path}:{number}: a question is empty")
+        sets.pairs[path.name] = [LabelledPair(p.a, p.b, bool(p.same), p.group) for _, p in pairs]
+    elif "text" in fields:
+        asked = [(number, _line(path, number, line, _QUESTION)) for number, line in lines]
+        for number, question in asked:
+            if not question.text.strip():
+                raise BadData(f"{path}:{number}: the question is empty")
+        sets.streams[path.name] = [Asked(question.text, question.intent) for _, question in asked]
+    else:
+        raise BadData(
+            f"{path}:{lines[0][0]}: neither a pair (fields a, b, same, group) nor a question (text, intent)"
+        )
+
+
+def _line(path: Path, number: int, line: bytes, decode: Callable[[bytes], T]) -> T:
+    try:
+        return decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadData(f"{path}:{number}: {error}") from None
+
+
+def some(sets: Sets, most: int) -> Sets:
+    """Return at most `most` pairs of each set, evenly from all of it, and the streams as they are."""
+    pairs = {name: part[:: max(1, -(-len(part) // most))] for name, part in sets.pairs.items()}
+    return Sets(pairs, sets.streams)
 
 
 def steady(asked: Sequence[Asked], count: int) -> list[Asked]:

@@ -50,22 +50,37 @@ def figures(pairs: Sequence[LabelledPair], accepted: Sequence[bool], *, grouped:
     return out
 
 
-def stream_figures(hits: Sequence[bool], wrong: Sequence[bool], parts: int = 4) -> dict[str, Any]:
-    """Count hits and wrong hits over time: of all questions, per hit, and in each quarter."""
+def stream_figures(
+    hits: Sequence[bool], wrong: Sequence[bool], bounds: Sequence[float | None], parts: int = 4
+) -> dict[str, Any]:
+    """Count hits and wrong hits over time: of all questions, per hit, and in each quarter.
+
+    `bounds` are what the cache itself said of each hit: the most that P(wrong) may be; None if nothing.
+    """
     total, bad = sum(hits), sum(wrong)
     size = len(hits) // parts
+    quarters = [slice(i * size, (i + 1) * size) for i in range(parts)]
+    claimed = [bound for bound in bounds if bound is not None]
     return {
         "questions": len(hits),
         "hit_rate": _share(total, len(hits)),
         "wrong_hit_rate": _share(bad, len(hits)),
         "wrong_per_hit": _share(bad, total),
         "wrong_per_hit_upper95": round(upper_bound(bad, total), 4) if total else None,
-        "hit_rate_by_quarter": [_share(sum(hits[i * size : (i + 1) * size]), size) for i in range(parts)],
-        "wrong_per_hit_by_quarter": [
-            _share(sum(wrong[i * size : (i + 1) * size]), sum(hits[i * size : (i + 1) * size]))
-            for i in range(parts)
-        ],
-    }
+        "hit_rate_by_quarter": [_share(sum(hits[q]), size) for q in quarters],
+        "hits_by_quarter": [sum(hits[q]) for q in quarters],
+        "wrong_by_quarter": [sum(wrong[q]) for q in quarters],
+        "wrong_per_hit_by_quarter": [_share(sum(wrong[q]), sum(hits[q])) for q in quarters],
+    } | (
+        {"claimed_bound": _mean(claimed), "claimed_bound_by_quarter": [_mean(bounds[q]) for q in quarters]}
+        if claimed
+        else {}
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 5) if known else None
 
 
 def _share(part: int, whole: int) -> float | None:

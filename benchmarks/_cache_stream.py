@@ -9,14 +9,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._cache_data import Asked
+from benchmarks._cache_data import Asked, drifting, steady
+from benchmarks._cache_encodings import Encodings
+from benchmarks._cache_pairs import STATIC
+from benchmarks._cache_progress import say
 from benchmarks._cache_published import PublishedEntry
 from benchmarks._cache_scores import stream_figures
+from benchmarks.report import Figures
 from semantic_cache.decision.base import Candidate, Observations
 from semantic_cache.decision.decider import POOL_LABELS, CalibratedDecider
-from semantic_cache.decision.train.reference_embedder import EncodedTexts
+from semantic_cache.decision.drift import alarm
+from semantic_cache.semantic.service.service import FLOOR
 
-NEAREST = 3
+NEAREST = 4
+"""Candidates, as in the gateway."""
 
 
 class Cache(Protocol):
@@ -102,10 +108,15 @@ class OurCache:
     """Forebay's decision, learning from what it explores."""
 
     def __init__(
-        self, asked: Sequence[Asked], encoded: EncodedTexts, decider: CalibratedDecider, budget: float
+        self, asked: Sequence[Asked], encodings: Encodings, decider: CalibratedDecider, budget: float
     ) -> None:
-        self._asked, self._encoded, self._decider, self._budget = asked, encoded, decider, budget
-        self._stored = _Stored(encoded.vectors)
+        self.bound: float | None = None
+        """What was said of the last hit."""
+        self.alarms: list[int] = []
+        """Questions at which drift was noticed."""
+        self._asked, self._encodings, self._decider, self._budget = asked, encodings, decider, budget
+        self._stored = _Stored(encodings.vectors([question.text for question in asked]))
+        self._alarmed = False
         self._history: dict[int, Observations] = {}
         self._pool = Observations()
 
@@ -116,20 +127,22 @@ class OurCache:
                 found,
                 self._asked[found].text,
                 similarity,
-                self._encoded[found],  # type: ignore[arg-type]
+                self._encodings[self._asked[found].text],
                 self._history.get(found, Observations()),
             )
             for found, similarity in self._stored.nearest(row, NEAREST)
+            if similarity >= FLOOR
         ]
         decision = self._decider.decide(
             self._asked[row].text,
-            self._encoded[row],  # type: ignore[arg-type]
+            self._encodings[self._asked[row].text],
             candidates,
             error_budget=self._budget,
             seed=hashlib.sha256(str(row).encode()).digest(),
             pool=self._pool,
         )
         if decision.serve is not None:
+            self.bound = decision.bound
             return decision.serve
         if decision.explored is not None:
             found = decision.explored
@@ -138,8 +151,35 @@ class OurCache:
             history = self._history.get(found, Observations())
             self._history[found] = self._decider.learn(history, assessment, same=label)
             self._pool = self._decider.learn(self._pool, assessment, same=label, keep=POOL_LABELS)
+            alarmed = bool(alarm(self._pool))
+            if alarmed and not self._alarmed:
+                self.alarms.append(row)
+            self._alarmed = alarmed
         self._stored.insert(row)
         return None
+
+
+def compare(
+    sets: dict[str, list[Asked]], encodings: Encodings, decider: CalibratedDecider, budget: float, count: int
+) -> tuple[Figures, dict[str, Figures]]:
+    """Replay each set in a steady order, and with new intents in its second half; ours and the others."""
+    mine: Figures = {}
+    others: dict[str, Figures] = {}
+    for name, asked in sets.items():
+        for kind, order in (("steady", steady(asked, count)), ("drift", drifting(asked, count))):
+            say(f"{name}: {len(order)} questions, {kind}")
+            texts = [question.text for question in order]
+            encodings.add(texts)
+            vectors = encodings.vectors(texts)
+            systems: dict[str, Cache] = {
+                "exact": ExactCache(order),
+                "published": PublishedCache(vectors, budget),
+                **{f"static-{cut:.2f}": StaticCache(vectors, cut) for cut in STATIC},
+            }
+            mine.setdefault(name, {})[kind] = replay(order, OurCache(order, encodings, decider, budget))
+            for system, cache in systems.items():
+                others.setdefault(system, {}).setdefault(name, {})[kind] = replay(order, cache)
+    return mine, others
 
 
 def replay(asked: Sequence[Asked], cache: Cache) -> dict[str, Any]:
@@ -148,12 +188,16 @@ def replay(asked: Sequence[Asked], cache: Cache) -> dict[str, Any]:
     def right(row: int, found: int) -> bool:
         return asked[found].intent == asked[row].intent != "oos"
 
-    hits, wrong = [], []
+    hits, wrong, bounds = [], [], []
     for row in range(len(asked)):
         served = cache.ask(row, lambda found, row=row: right(row, found))  # type: ignore[misc]
         hits.append(served is not None)
+        bounds.append(cache.bound if served is not None and isinstance(cache, OurCache) else None)
         wrong.append(served is not None and not right(row, served) and asked[served].text != asked[row].text)
-    return stream_figures(hits, wrong)
+    out = stream_figures(hits, wrong, bounds)
+    if isinstance(cache, OurCache):
+        out["drift_noticed_at"] = cache.alarms
+    return out
 
 
 def _chance(row: int) -> float:

@@ -11,6 +11,7 @@ from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
 from semantic_cache.question import Question
 from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.semantic.protocol import Steps
 
 Verdict: TypeAlias = Literal["hit-exact", "hit-semantic", "coalesced", "stale", "miss", "bypass"]
 """The value of `x-forebay-cache`."""
@@ -48,6 +49,22 @@ class Asked:
     """As `Record.vector`; empty if the semantic process was not asked or did not answer."""
     compare: Callable[[bytes], None] | None = None
     """Takes the fresh answer (`Entry.answer`) of a question that is explored."""
+    waited_ms: float | None = None
+    """For the semantic process, if it answered."""
+    steps: Steps | None = None
+    """What that process did meanwhile."""
+    reread_ms: float | None = None
+    """For the store to give the entry that the process named."""
+
+    def timings(self) -> list[tuple[str, float]]:
+        """Return where the semantic tier's time went, in milliseconds; `embed` and what follows it up to
+        `decide` are within `semantic`."""
+        out = [] if self.waited_ms is None else [("semantic", round(self.waited_ms, 3))]
+        if self.steps is not None:
+            out += [(step, getattr(self.steps, step)) for step in Steps.__struct_fields__]
+        if self.reread_ms is not None:
+            out.append(("reread", round(self.reread_ms, 3)))
+        return out
 
 
 class SharedCall(Protocol):

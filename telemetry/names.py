@@ -115,6 +115,9 @@ FOREBAY_SEMANTIC_GATES: Final = "forebay.semantic.gates"
 """One text for each candidate and gate, such as `0 numbers passed`; the nearest candidate is 0."""
 FOREBAY_SEMANTIC_VERIFIER: Final = "forebay.semantic.verifier"
 """Log-odds of "same question" for each candidate that the verifier was asked about."""
+FOREBAY_SEMANTIC_STEPS: Final = "forebay.semantic.steps"
+"""Where the time went in milliseconds, such as `embed 1.4`: first the wait for the semantic process, then its
+own steps, which are within it."""
 FOREBAY_SEMANTIC_SAVED_USD: Final = "forebay.semantic.saved_usd"
 
 # Ours: engine

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks import environments
@@ -39,10 +40,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the mock is, the core for the gateways, and a folder for their files."""
+    """Where the mock is, the core for the gateways (None: any), and a folder for their files."""
 
     mock: str
-    core: int
+    core: int | None
     folder: Path
 
     @contextlib.contextmanager
@@ -62,7 +63,8 @@ class Bench:
         `ready` is a path that is answered once it is; empty for a server that does not speak HTTP.
         """
         log = self.folder / f"{name}.log"
-        cores = {self.core if core is None else core}
+        core = self.core if core is None else core
+        pin = None if core is None else partial(os.sched_setaffinity, 0, {core})
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 command,
@@ -70,7 +72,7 @@ class Bench:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 env={**_clean_environ(), **(env or {})},
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+                preexec_fn=pin,
             )
         running = Running(name, process, f"http://127.0.0.1:{port}", log, headers or {})
         try:

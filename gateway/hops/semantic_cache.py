@@ -90,6 +90,8 @@ class SemanticCache:
             span.fail(type(error).__name__)
         finally:
             self._metrics.semantic_decision(action, reason)
+            if span.recording:
+                span.set(names.FOREBAY_SEMANTIC_STEPS, [f"{step} {ms:g}" for step, ms in asked.timings()])
             span.set(names.FOREBAY_SEMANTIC_ACTION, action)
             span.set(names.FOREBAY_SEMANTIC_REASON, reason)
             span.end()
@@ -109,9 +111,11 @@ class SemanticCache:
         )
         started = time.monotonic()
         looked = await self._client.ask(look, Looked, self._deadline_s)
-        self._metrics.semantic_duration(time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._metrics.semantic_duration(seconds)
         if looked is not None:
             asked.embedder, asked.vector = looked.embedder, looked.vector
+            asked.waited_ms, asked.steps = seconds * 1000, looked.steps
         return looked
 
     async def _follow(
@@ -124,7 +128,9 @@ class SemanticCache:
             return "miss", looked.reason, None
         key = ExactKey(state.key.tenant, named)
         now = self._clock()
+        started = time.monotonic()
         entry = await self._store.get(key)
+        asked.reread_ms = (time.monotonic() - started) * 1000
         if entry is None or use_of(entry, state.directives, now) is not Use.FRESH:
             # The process has not heard of it yet, unless it is the caller who wants something fresher.
             self._client.tell(Hurry())

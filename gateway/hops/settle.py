@@ -146,8 +146,10 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent[headers.ATTEMPTS] = str(len(ex.calls))
     ours = f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}"
     # The engine's own phases come first: they are part of what the upstream took.
-    theirs = sent.get("server-timing")
-    sent["server-timing"] = f"{theirs}, {ours}" if theirs else ours
+    parts = [theirs] if (theirs := sent.get("server-timing")) else []
+    if ex.cache is not None and ex.cache.asked is not None:
+        parts += [f"{step};dur={ms:g}" for step, ms in ex.cache.asked.timings()]
+    sent["server-timing"] = ", ".join([*parts, ours])
     if ex.route is not None:
         sent[headers.ROUTE] = headers.printable(ex.route.label)
     if (trace_id := trace_id_of(ex)) is not None:

@@ -56,6 +56,8 @@ class Candidate:
     similarity: float
     encoding: Encoding | None
     history: Observations
+    gates: tuple[GateVerdict, ...] = ()
+    """What `Decider.screen` said of it; empty if it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,12 @@ class Decision:
 
 class Decider(Protocol):
     """Decides; keeps no state that is not given to it, so that the service can persist all of it."""
+
+    def screen(self, text: str, stored: Sequence[str]) -> list[tuple[GateVerdict, ...]]:
+        """Return what the gates say of each stored question: those that ran, the last one refusing if any.
+
+        They need nothing but the texts, so nobody has to encode what they refuse.
+        """
 
     def decide(
         self,

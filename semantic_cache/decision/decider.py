@@ -8,22 +8,17 @@ bring the bound down where it is long and clean enough, or up where it shows the
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from semantic_cache.decision.base import Assessment, Candidate, Decision, Encoding, Observation, Observations
 from semantic_cache.decision.bounds import sigmoid
 from semantic_cache.decision.calibration import Calibration
-from semantic_cache.decision.drift import RECENT, alarm
 from semantic_cache.decision.features import features
-from semantic_cache.decision.posterior import (
-    ENTRY_SD,
-    SCOPE_SD,
-    entry_shift,
-    lower_log_odds,
-    scope_shift,
-    tail,
-)
+from semantic_cache.decision.pool import Pool
+from semantic_cache.decision.posterior import ENTRY_SD, SCOPE_SD, entry_shift, lower_log_odds
 from semantic_cache.decision.verifier import Verifier, reads
+from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import parse
 
@@ -32,6 +27,9 @@ AUDIT = 0.02
 AUDIT_ALARMED = 0.25
 ENTRY_LABELS = 32
 POOL_LABELS = 1000
+_POOLS = 256
+"""Scopes whose labels are not looked through again as long as the same object comes."""
+_NO_LABELS = Observations()
 
 
 class CalibratedDecider:
@@ -49,6 +47,11 @@ class CalibratedDecider:
         self.calibration = calibration or Calibration.load()
         self.can_read = embedder is None or reads(embedder)
         """False: the verifier abstains and nothing is served, as no bound holds for other vectors."""
+        self._pools: OrderedDict[int, tuple[Observations, Pool]] = OrderedDict()
+
+    def screen(self, text: str, stored: Sequence[str]) -> list[tuple[GateVerdict, ...]]:
+        """Return what the gates say of each stored question."""
+        return [check(text, other) for other in stored]
 
     def decide(
         self,
@@ -63,13 +66,10 @@ class CalibratedDecider:
     ) -> Decision:
         """Return what to do; see `semantic_cache.decision.base.Decider`. `seed` is at least 8 bytes of a
         digest."""
-        labels = pool if pool is not None and pool.model == self.calibration.id else Observations()
-        drift = alarm(labels)
-        if drift:
-            # What was learnt no longer holds: the strictest prior, which the newest labels only tighten.
-            labels = Observations(self.calibration.id, labels.seen[-RECENT:])
+        labels = self._read(pool)
+        drift = labels.drift
         verdicts = tuple(
-            self.assess(text, encoding, candidate, labels, error_budget, threshold, loosen=not drift)
+            self.assess(text, encoding, candidate, labels, error_budget, threshold)
             for candidate in candidates
         )
         best = min((v for v in verdicts if v.score is not None), key=lambda v: v.bound, default=None)
@@ -87,17 +87,15 @@ class CalibratedDecider:
         text: str,
         encoding: Encoding,
         candidate: Candidate,
-        labels: Observations,
+        labels: Pool,
         error_budget: float,
         threshold: float | None = None,
-        *,
-        loosen: bool = True,
     ) -> Assessment:
         """Return what is known of one candidate; it may be served if `bound` is within the budget.
 
-        Without `loosen`, labels can only make it stricter.
+        When hits get worse, labels can only make it stricter.
         """
-        gates = check(text, candidate.text)
+        gates = candidate.gates or check(text, candidate.text)
         if not gates[-1].passed or (threshold is not None and candidate.similarity < threshold):
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
         a, b = parse(text), parse(candidate.text)
@@ -113,10 +111,10 @@ class CalibratedDecider:
         mean, shifted = self._shifted(score, candidate.history, labels)
         # A shift that labels far below a rung have earned says little about that rung: it only tightens.
         bound = self.calibration.bound(min(shifted, score))
-        record = tail(labels, score)
+        record = labels.tail(score)
         if record.lower > error_budget:
             bound = max(bound, record.lower)
-        elif loosen and shifted >= score and record.upper <= error_budget:
+        elif not labels.drift and shifted >= score and record.upper <= error_budget:
             bound = min(bound, record.upper)
         return Assessment(candidate.id, gates, said, row, score, sigmoid(mean), bound)
 
@@ -133,14 +131,25 @@ class CalibratedDecider:
             self.calibration.id, (*kept, Observation(assessment.score, same, eligible))[-keep:]
         )
 
-    def _shifted(self, score: float, history: Observations, labels: Observations) -> tuple[float, float]:
+    def _read(self, pool: Observations | None) -> Pool:
+        if pool is None or pool.model != self.calibration.id:
+            pool = _NO_LABELS
+        known = self._pools.pop(id(pool), None)
+        if known is None:
+            known = pool, Pool.of(pool)
+        self._pools[id(pool)] = known
+        if len(self._pools) > _POOLS:
+            self._pools.popitem(last=False)
+        return known[1]
+
+    def _shifted(self, score: float, history: Observations, labels: Pool) -> tuple[float, float]:
         """Return mean log-odds, and the score at which the ladder is read.
 
         The ladder knows the uncertainty of a scope and an entry without labels; what is read is the score
         plus what the labels changed of the lower log-odds.
         """
         own = history.seen if history.model == self.calibration.id else ()
-        scope = scope_shift(labels.seen)
+        scope = labels.scope
         entry = entry_shift(own, scope)
         mean = score + scope.mean + entry.mean
         sd = (scope.sd**2 + entry.sd**2) ** 0.5

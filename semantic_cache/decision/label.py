@@ -11,8 +11,8 @@ from fractions import Fraction
 
 from semantic_cache.gates.language import language
 from semantic_cache.gates.negation import negation
-from semantic_cache.gates.quantities import quantities
-from semantic_cache.gates.text import Text, parse
+from semantic_cache.gates.quantities import read_quantities
+from semantic_cache.gates.text import Text, take_apart
 
 AGREE = 0.90
 DISAGREE = 0.75
@@ -26,7 +26,8 @@ def agree(stored: str, fresh: str, cosine: float | None) -> bool | None:
 
     `cosine` is that of their embeddings, None if they have none.
     """
-    one, other = parse(stored), parse(fresh)
+    # Not remembered: answers are long, and each is looked at once.
+    one, other = take_apart(stored), take_apart(fresh)
     if one.flat.strip() and one.flat == other.flat:
         return True
     if (yes := _verdict(stored)) is not None and (also := _verdict(fresh)) is not None and yes != also:
@@ -50,5 +51,5 @@ def _verdict(answer: str) -> bool | None:
 
 def _last_number(text: Text) -> Fraction | None:
     """A worked answer ends with its result; prose without numbers has none."""
-    values = [q.value for q in quantities(text) if q.kind in ("number", "time")]
+    values = [q.value for q in read_quantities(text) if q.kind in ("number", "time")]
     return values[-1] if values else None

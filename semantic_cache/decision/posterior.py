@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import log, sqrt
 
-from semantic_cache.decision.base import Observation, Observations
+from semantic_cache.decision.base import Observation
 from semantic_cache.decision.bounds import lower_bound, quantile, sigmoid, upper_bound
 
 SCOPE_SD = 1.5
@@ -54,6 +54,7 @@ def wrong_bound(mean: float, sd: float) -> float:
     return 1 - right
 
 
+@lru_cache(maxsize=4096)
 def lower_log_odds(mean: float, sd: float) -> float:
     """Return the log-odds that `wrong_bound` amounts to: mean less what is not known of it."""
     wrong = min(max(wrong_bound(mean, sd), 1e-12), 1 - 1e-12)
@@ -69,11 +70,9 @@ class Tail:
     labels: int
 
 
-def tail(pool: Observations, score: float) -> Tail:
-    """Return 95% bounds of the share of wrong answers among a scope's labels from `score` on."""
-    above = [obs.same for obs in pool.seen if obs.score >= score]
-    wrong = above.count(False)
-    return Tail(upper_bound(wrong, len(above)), lower_bound(wrong, len(above)), len(above))
+def bounded(wrong: int, labels: int) -> Tail:
+    """Return the 95% bounds that so many wrong ones among so many labels mean."""
+    return Tail(upper_bound(wrong, labels), lower_bound(wrong, labels), labels)
 
 
 def _fit(scores: Sequence[float], same: Sequence[bool], sd: float) -> Shift:

@@ -9,14 +9,17 @@ Symmetric in the two texts. Attention and comparison after Parikh et al., "A Dec
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semantic_cache.decision.base import Encoding
-from semantic_cache.decision.tokens import Side, sides
+from semantic_cache.decision.tokens import Reading, facing, read
 from semantic_cache.gates.text import Text
 
 Array = NDArray[np.float32]
@@ -25,11 +28,24 @@ EMBEDDER = "7ec90ad28148"
 WINDOWS = (1, 3, 6)
 COVERAGE = 2 * (2 + len(WINDOWS)) * 2 + 3
 SHARPNESS = np.float32(12.0)
+READINGS = 128
+"""Texts whose half of the work is remembered: a question meets several candidates, a popular entry many
+questions."""
 
 
 def reads(embedder: str) -> bool:
     """Return whether the shipped weights were trained on the states of this embedder (its id)."""
     return EMBEDDER in embedder.split(":")
+
+
+@dataclass(frozen=True, slots=True)
+class _Projected:
+    """A text in the network's own spaces; `encoding` is kept so that no other object takes its identity."""
+
+    encoding: Encoding
+    reading: Reading
+    find: Array
+    like: Array
 
 
 class Verifier:
@@ -38,6 +54,7 @@ class Verifier:
     def __init__(self, weights: dict[str, NDArray[np.float32]], id_: str) -> None:
         self.id = id_
         self.weights = weights
+        self._projected: OrderedDict[tuple[int, int], _Projected] = OrderedDict()
 
     @classmethod
     def load(cls, path: Path | None = None) -> Verifier:
@@ -49,21 +66,37 @@ class Verifier:
 
     def score(self, a: Text, b: Text, encoding_a: Encoding, encoding_b: Encoding) -> float | None:
         """Return the log-odds that the two ask the same; None if it abstains."""
-        pair = sides(a, b, encoding_a, encoding_b)
-        if pair is None or pair[0].states.shape[1] != self.weights["find"].shape[0]:
+        one = self._project(a, encoding_a)
+        other = None if one is None else self._project(b, encoding_b)
+        if one is None or other is None:
             return None
         cosine = float(encoding_a.vector @ encoding_b.vector)
-        value = self._run(*pair, cosine)
-        return value if np.isfinite(value) else None
+        value = self._run(one, other, cosine)
+        return value if isfinite(value) else None
 
-    def _run(self, a: Side, b: Side, cosine: float) -> float:
+    def _project(self, text: Text, encoding: Encoding) -> _Projected | None:
+        where = id(text), id(encoding)
+        known = self._projected.get(where)
+        if known is not None:
+            self._projected.move_to_end(where)
+            return known
+        reading = read(text, encoding)
         w = self.weights
-        find_a, find_b = _unit(a.states @ w["find"]), _unit(b.states @ w["find"])
-        like_a, like_b = a.states @ w["like"], b.states @ w["like"]
-        near = find_a @ find_b.T
+        if reading is None or reading.states.shape[1] != w["find"].shape[0]:
+            return None
+        known = _Projected(encoding, reading, _unit(reading.states @ w["find"]), reading.states @ w["like"])
+        self._projected[where] = known
+        if len(self._projected) > READINGS:
+            self._projected.popitem(last=False)
+        return known
+
+    def _run(self, one: _Projected, other: _Projected, cosine: float) -> float:
+        w = self.weights
+        a, b = facing(one.reading, other.reading)
+        near = one.find @ other.find.T
         plain = a.states @ b.states.T
-        hidden_a = self._compare(like_a, _softmax(near * SHARPNESS) @ like_b, a.flags)
-        hidden_b = self._compare(like_b, _softmax(near.T * SHARPNESS) @ like_a, b.flags)
+        hidden_a = self._compare(one.like, _softmax(near * SHARPNESS) @ other.like, a.flags)
+        hidden_b = self._compare(other.like, _softmax(near.T * SHARPNESS) @ one.like, b.flags)
         covered = np.concatenate([coverage(plain), coverage(near)])
         total = np.log(np.float32(len(a.states) + len(b.states)))
         ratio = abs(np.log(np.float32(len(a.states) / len(b.states))))
@@ -91,17 +124,21 @@ def coverage(alike: Array) -> Array:
     `alike`: [n, m] cosines. For each text: mean, least, and mean over the worst stretch of each length in
     WINDOWS.
     """
-    rows = [_covered(alike.max(1)), _covered(alike.max(0))]
-    return np.concatenate([np.minimum(*rows), np.maximum(*rows)])
+    one, other = _covered(alike.max(1)), _covered(alike.max(0))
+    return np.array([*map(min, one, other), *map(max, one, other)], np.float32)
 
 
-def _covered(best: Array) -> Array:
-    sums = np.concatenate([np.zeros(1, np.float32), np.cumsum(best, dtype=np.float32)])
-    out = [best.mean(), np.sort(best)[: max(1, len(best) // 5)].mean()]
+def _covered(best: Array) -> list[np.float32]:
+    # Reductions by their ufuncs: the arrays are so short that numpy's wrappers would take most of the time.
+    count = len(best)
+    worst = np.sort(best)[: max(1, count // 5)]
+    sums = np.zeros(count + 1, np.float32)
+    np.add.accumulate(best, out=sums[1:])
+    out = [np.add.reduce(best) / np.float32(count), np.add.reduce(worst) / np.float32(len(worst))]
     for width in WINDOWS:
-        size = min(width, len(best))
-        out.append(((sums[size:] - sums[:-size]) / size).min())
-    return np.array(out, np.float32)
+        size = min(width, count)
+        out.append(np.minimum.reduce(sums[size:] - sums[:-size]) / np.float32(size))
+    return out
 
 
 def _unit(x: Array) -> Array:

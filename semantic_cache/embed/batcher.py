@@ -1,7 +1,8 @@
 """Puts callers' texts together: one worker thread embeds, and what came meanwhile is its next batch.
 
 A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all that
-waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch.
+waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch. What
+nobody waits for goes by itself and when nothing else is there: it keeps others waiting for one text at most.
 """
 
 from __future__ import annotations
@@ -43,68 +44,90 @@ class Batcher:
         self._embedder = embedder
         self._batch_tokens = batch_tokens
         self._waiting: deque[_Waiting] = deque()
+        self._later: deque[_Waiting] = deque()
+        self._alone: deque[_Waiting] = deque()
+        """Texts of a batch that failed: each is tried by itself, before all others."""
         self._worker = ThreadPoolExecutor(1, "embed")
-        self._running: asyncio.Task[None] | None = None
+        self._running = False
         self._closed = False
 
     async def encode(self, text: str) -> Encoding:
         """Return the encoding of `text`. Raises EmbedderError; may be cancelled at any time."""
+        return await self._answer(text, self._waiting)
+
+    async def encode_later(self, text: str) -> Encoding:
+        """Return the same, after everything that `encode` was asked for meanwhile."""
+        return await self._answer(text, self._later)
+
+    def _answer(self, text: str, queue: deque[_Waiting]) -> asyncio.Future[Encoding]:
         if self._closed:
             raise EmbeddingFailed("The embedder is closed.")
-        waiting = _Waiting(text, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        return await waiting.answer
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(text, loop.create_future())
+        queue.append(waiting)
+        if not self._running:
+            self._start(loop)
+        return waiting.answer
 
     async def close(self) -> None:
         """Refuse what waits, and wait for the batch that is being computed."""
         self._closed = True
-        while self._waiting:
-            _fail(self._waiting.popleft(), EmbeddingFailed("The embedder was closed."))
-        if self._running is not None:
-            await self._running
-        self._worker.shutdown()
+        for queue in (self._alone, self._waiting, self._later):
+            while queue:
+                _fail(queue.popleft(), EmbeddingFailed("The embedder was closed."))
+        # What it computes is handed over before it ends.
+        await asyncio.to_thread(self._worker.shutdown)
 
-    async def _run(self) -> None:
-        try:
-            while batch := self._take():
-                await self._encode(batch)
-        finally:
-            self._running = None
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if batch := self._take():
+            self._running = True
+            self._worker.submit(self._work, loop, batch)
 
     def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        tokens = 0
-        while self._waiting:
+        for queue in (self._alone, self._waiting, self._later):
             # Whoever left is not worth computing.
-            if self._waiting[0].answer.done():
-                self._waiting.popleft()
-                continue
-            tokens += self._waiting[0].tokens
-            if batch and tokens > self._batch_tokens:
-                break
-            batch.append(self._waiting.popleft())
-        return batch
-
-    async def _encode(self, batch: Sequence[_Waiting]) -> None:
-        texts = [waiting.text for waiting in batch]
-        try:
-            encodings = await asyncio.get_running_loop().run_in_executor(
-                self._worker, self._embedder.encode, texts
-            )
-        except Exception as error:
-            if len(batch) == 1:
-                _fail(batch[0], error)
-                return
-            # One text that cannot be embedded must not cost its neighbours their answers.
-            for waiting in batch:
+            while queue and queue[0].answer.done():
+                queue.popleft()
+            if queue and queue is not self._waiting:
+                return [queue.popleft()]
+            batch: list[_Waiting] = []
+            tokens = 0
+            while queue:
+                tokens += queue[0].tokens
+                if batch and tokens > self._batch_tokens:
+                    break
+                waiting = queue.popleft()
                 if not waiting.answer.done():
-                    await self._encode([waiting])
-            return
-        for waiting, encoding in zip(batch, encodings, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(encoding)
+                    batch.append(waiting)
+            if batch:
+                return batch
+        return []
+
+    def _work(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting]) -> None:
+        """Encode a batch: on the thread."""
+        made: Sequence[Encoding] | Exception
+        try:
+            made = self._embedder.encode([waiting.text for waiting in batch])
+        except Exception as error:
+            made = error
+        loop.call_soon_threadsafe(self._done, loop, batch, made)
+
+    def _done(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], made: Sequence[Encoding] | Exception
+    ) -> None:
+        self._running = False
+        if not isinstance(made, Exception):
+            for waiting, encoding in zip(batch, made, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(encoding)
+        elif len(batch) == 1 or self._closed:
+            for waiting in batch:
+                _fail(waiting, made)
+        else:
+            # One text that cannot be embedded must not cost its neighbours their answers.
+            self._alone.extend(batch)
+        if not self._closed:
+            self._start(loop)
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
 from semantic_cache.gates.text import Text, Word
@@ -32,16 +34,18 @@ def entities(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
+@lru_cache(maxsize=4096)
 def names(text: Text) -> frozenset[str]:
     """Return the stems of a text's names."""
     return frozenset(word.stem for word in _names(text))
 
 
-def _names(text: Text) -> list[Word]:
+@lru_cache(maxsize=4096)
+def _names(text: Text) -> tuple[Word, ...]:
     if _shouted(text):
-        return []
+        return ()
     inner = {word.lower for word in text.words if word.capital and not word.first}
-    return [
+    return tuple(
         word
         for word in text.words
         if word.capital
@@ -49,7 +53,7 @@ def _names(text: Text) -> list[Word]:
         and word.lower not in FUNCTION_WORDS
         and word.lower not in _TITLES
         and (len(word.text) > 1 or not word.first)
-    ]
+    )
 
 
 def _shouted(text: Text) -> bool:
@@ -61,5 +65,9 @@ def _shouted(text: Text) -> bool:
 def _found(word: Word, text: Text) -> bool:
     if word.lower in text.lowers or word.stem in text.stems:
         return True
-    alias = _ALIASES.get(word.lower, word.lower)
-    return any(_ALIASES.get(other, other) == alias for other in text.lowers)
+    return _ALIASES.get(word.lower, word.lower) in _aliases(text)
+
+
+@lru_cache(maxsize=4096)
+def _aliases(text: Text) -> frozenset[str]:
+    return frozenset(_ALIASES.get(word, word) for word in text.lowers)

@@ -20,8 +20,11 @@ _MARKERS = {
     "polish": "jak jest nie w na z do się czy co to mój moja gdzie",
     "swedish": "och är inte en ett jag hur var varför med för på av att kan min vad",
 }
-_WORDS = {language: frozenset(words.split()) for language, words in _MARKERS.items()}
 _ENGLISH = FUNCTION_WORDS | frozenset(["is", "the", "of", "to", "what", "how"])
+_LANGUAGES = {
+    word: tuple(language for language, words in _MARKERS.items() if word in words.split())
+    for word in {word for words in _MARKERS.values() for word in words.split()}
+}
 
 
 def language(a: Text, b: Text) -> GateVerdict:
@@ -52,8 +55,10 @@ def _script(raw: str) -> str:
 @lru_cache(maxsize=4096)
 def _spoken(text: Text) -> str:
     english = sum(word.lower in _ENGLISH for word in text.words)
-    best, most = "english", english
-    for name, words in _WORDS.items():
-        if (found := sum(word.lower in words for word in text.words)) > most:
-            best, most = name, found
-    return best
+    found = dict.fromkeys(_MARKERS, 0)
+    for word in text.words:
+        for name in _LANGUAGES.get(word.lower, ()):
+            found[name] += 1
+    # Of two that are as frequent the first counts, and English before all.
+    best = max(found, key=found.__getitem__)
+    return best if found[best] > english else "english"

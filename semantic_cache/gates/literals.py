@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.text import Text
@@ -34,20 +35,26 @@ _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th|percent|mn|bn)\b", re.IGNORECASE)
 
 def literals(a: Text, b: Text) -> GateVerdict:
     """Refuse unless both texts hold the same literals, to the letter, and the same operators."""
-    mine, other = _literals(a.raw), _literals(b.raw)
+    mine, other = _literals(a), _literals(b)
     if mine != other:
         odd = next(iter((mine - other) + (other - mine)))
         return GateVerdict(NAME, False, odd[:24])
-    left, right = Counter(_OPERATORS.findall(a.raw)), Counter(_OPERATORS.findall(b.raw))
+    left, right = _operators(a), _operators(b)
     if left != right and not _punctuation(left, right):
         return GateVerdict(NAME, False, next(iter((left - right) + (right - left))))
     return GateVerdict(NAME, True)
 
 
-def _literals(raw: str) -> Counter[str]:
+@lru_cache(maxsize=4096)
+def _operators(text: Text) -> Counter[str]:
+    return Counter(_OPERATORS.findall(text.raw))
+
+
+@lru_cache(maxsize=4096)
+def _literals(text: Text) -> Counter[str]:
     return Counter(
         literal.strip("`\"“”'").strip() if not literal.startswith("```") else literal
-        for literal in _LITERAL.findall(raw)
+        for literal in _LITERAL.findall(text.raw)
         if not _ORDINAL.fullmatch(literal)
     )
 

@@ -22,6 +22,7 @@ _INDIRECT = frozenset(
     fail fails failed failing missing lack lacks lacking absent free zero except excluding unless instead
     rather""")
 )
+_DIRECT = _NEGATORS - _INDIRECT
 
 
 def negation(a: Text, b: Text) -> GateVerdict:
@@ -30,7 +31,7 @@ def negation(a: Text, b: Text) -> GateVerdict:
     A turn is a negator or a word whose opposite stands on the other side. An even number ("less lazy" and
     "more diligent") may mean the same; that is for the verifier.
     """
-    direct_a, direct_b = _negated(a, _NEGATORS - _INDIRECT), _negated(b, _NEGATORS - _INDIRECT)
+    direct_a, direct_b = _negated(a), _negated(b)
     # Words such as "stop" negate as well as any, unless the other side has the very word or one like it.
     more_a, more_b = _unshared(a, b), _unshared(b, a)
     turned = opposites(a, b)
@@ -68,14 +69,15 @@ def opposed(one: Word, other: Word) -> bool:
     return opposite(one.lower, other.lower) or opposite(one.stem, other.stem)
 
 
-def _negated(text: Text, negators: frozenset[str]) -> list[str]:
+@lru_cache(maxsize=4096)
+def _negated(text: Text) -> tuple[str, ...]:
     """Return, for each negator, the stem of the first meaningful word after it (or "" at the end)."""
     out = []
     for place, word in enumerate(text.words):
-        if word.lower in negators:
+        if word.lower in _DIRECT:
             after = (w.stem for w in text.words[place + 1 :] if w.content and w.sentence == word.sentence)
             out.append(next(after, ""))
-    return out
+    return tuple(out)
 
 
 def _unshared(a: Text, b: Text) -> int:
@@ -85,7 +87,7 @@ def _unshared(a: Text, b: Text) -> int:
     )
 
 
-def _elsewhere(direct_a: list[str], direct_b: list[str]) -> str:
+def _elsewhere(direct_a: tuple[str, ...], direct_b: tuple[str, ...]) -> str:
     if len(direct_a) != len(direct_b):
         return ""
     for one, other in zip(sorted(direct_a), sorted(direct_b), strict=True):

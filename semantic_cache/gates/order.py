@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, passages
@@ -78,15 +80,18 @@ _MARKERS: dict[str, tuple[str, ...]] = {
     "modal": ("must", "have to", "should", "required", "may", "might", "could", "allowed"),
 }
 _STRICT = ("before", "after", "past", "change", "most", "least")
-_FREE = frozenset(["best way", "did you", "most likely", "did i", "did we", "at last", "top up"])
+_SPACED = {name: tuple(f" {marker} " for marker in _MARKERS[name]) for name in _STRICT}
+_FREE = tuple(
+    f" {phrase} " for phrase in ("best way", "did you", "most likely", "did i", "did we", "at last", "top up")
+)
 _TENSES = {"past": frozenset(["was", "were", "did", "had"]), "future": frozenset(["will", "shall"])}
 
 
 def order(a: Text, b: Text) -> GateVerdict:
     """Refuse if a marker of time or degree stands on one side only, or turns round what it joins."""
+    mine, other = _marked(a), _marked(b)
     for name in _STRICT:
-        mine, other = _count(a, name), _count(b, name)
-        if mine == other:
+        if (name in mine) == (name in other):
             continue
         if passages(a, b) and not _crossed(a, b, name):
             continue
@@ -95,16 +100,18 @@ def order(a: Text, b: Text) -> GateVerdict:
         if odd := _tense(a, b):
             return GateVerdict(NAME, False, odd)
         for name in ("before", "after"):
-            if _count(a, name) and (odd := _sides(a, b, _MARKERS[name])):
+            if name in mine and (odd := _sides(a, b, _MARKERS[name])):
                 return GateVerdict(NAME, False, f"{name}: {odd}")
     return GateVerdict(NAME, True)
 
 
-def _count(text: Text, name: str) -> int:
+@lru_cache(maxsize=4096)
+def _marked(text: Text) -> frozenset[str]:
+    """Return which kinds of markers a text has."""
     flat = text.flat
     for phrase in _FREE:
-        flat = flat.replace(f" {phrase} ", " ")
-    return int(any(f" {marker} " in flat for marker in _MARKERS[name]))
+        flat = flat.replace(phrase, " ")
+    return frozenset(name for name, markers in _SPACED.items() if any(marker in flat for marker in markers))
 
 
 def _crossed(a: Text, b: Text, name: str) -> bool:
@@ -112,7 +119,9 @@ def _crossed(a: Text, b: Text, name: str) -> bool:
     against = {"before": "after", "after": "before", "most": "least", "least": "most"}.get(name)
     if against is None:
         return name == "change" and False
-    return _count(a, name) - _count(b, name) == _count(b, against) - _count(a, against) != 0
+    mine, other = _marked(a), _marked(b)
+    turned = (name in mine) - (name in other)
+    return turned == (against in other) - (against in mine) != 0
 
 
 def _tense(a: Text, b: Text) -> str:

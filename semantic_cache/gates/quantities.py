@@ -109,6 +109,11 @@ _AM = re.compile(r"\s?a\.?m\b", re.IGNORECASE)
 _RATIO = re.compile(r"\b(?:ratio|proportion|odds|proportioned)\b", re.IGNORECASE)
 
 
+_DIGIT = re.compile(r"\d")
+_LETTERS = re.compile(r"[a-z]+")
+_NUMBER_WORDS = frozenset((*_ONES, *_TENS, *_SCALES, *_MULTIPLES, *_PARTS, *_ORDINALS))
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A value, the kind of thing it is, and the stem of the word that follows it."""
@@ -122,7 +127,15 @@ class Quantity:
 
 @lru_cache(maxsize=4096)
 def quantities(text: Text) -> tuple[Quantity, ...]:
-    """Return a text's quantities, in order."""
+    """Return a question's quantities, in order; they are remembered."""
+    return read_quantities(text)
+
+
+def read_quantities(text: Text) -> tuple[Quantity, ...]:
+    """Return the quantities of a text of any length, in order."""
+    # Most questions have none, which is soon seen: no digit, and no word that could be one.
+    if _DIGIT.search(text.raw) is None and _NUMBER_WORDS.isdisjoint(_LETTERS.findall(text.raw.lower())):
+        return ()
     return tuple(_Reader(text.raw).read())
 
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR, SPELLING
 
@@ -38,8 +39,7 @@ LONG = 16
 dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word: as written, lower case without possessive, its stem, and where it stands."""
 
     text: str
@@ -92,7 +92,12 @@ def passages(a: Text, b: Text) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse(raw: str) -> Text:
-    """Take a text apart."""
+    """Take a question apart; the last ones are remembered, with what the gates found in them."""
+    return take_apart(raw)
+
+
+def take_apart(raw: str) -> Text:
+    """Take a text of any length apart, and remember nothing of it."""
     text = raw
     for glyph in _FRACTIONS.findall(raw):
         # NFKC would make "21/2" of "2½".

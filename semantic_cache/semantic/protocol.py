@@ -125,6 +125,19 @@ class Considered(Message, frozen=True):
     """Only in answer to Explain."""
 
 
+class Steps(Message, frozen=True):
+    """Milliseconds that the process spent on a Look, waiting for its embedder included."""
+
+    embed: float
+    """The question."""
+    search: float = 0.0
+    gates: float = 0.0
+    candidates: float = 0.0
+    """Encodings of stored questions that passed the gates."""
+    decide: float = 0.0
+    """Verifier, calibration and labels."""
+
+
 class Looked(Message, frozen=True, tag="looked"):
     """Serve `serve`; or go on, and if `explored` is given, compare the fresh answer with that entry's."""
 
@@ -141,6 +154,8 @@ class Looked(Message, frozen=True, tag="looked"):
     vector: bytes = b""
     """The question's own vector, as `Record.vector` has it."""
     considered: list[Considered] = []
+    steps: Steps | None = None
+    """None if there was nothing to decide."""
 
 
 class Embedded(Message, frozen=True, tag="embedded"):

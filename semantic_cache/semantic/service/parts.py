@@ -28,7 +28,12 @@ def parts_of(embedder: Embedder) -> Parts:
     batcher = Batcher(embedder)
 
     async def encode(texts: Sequence[str]) -> list[Encoding]:
+        if len(texts) == 1:
+            return [await batcher.encode(texts[0])]
         return list(await asyncio.gather(*map(batcher.encode, texts)))
+
+    async def encode_later(texts: Sequence[str]) -> list[Encoding]:
+        return list(await asyncio.gather(*map(batcher.encode_later, texts)))
 
     try:
         decider = CalibratedDecider(embedder=embedder.id)
@@ -40,7 +45,7 @@ def parts_of(embedder: Embedder) -> Parts:
             embedder=embedder.id,
             consequence="nothing is served from the semantic tier: its verifier is trained on minilm-l6",
         )
-    return Parts(embedder.id, embedder.dim, encode, decider, batcher.close)
+    return Parts(embedder.id, embedder.dim, encode, encode_later, decider, batcher.close)
 
 
 def _source(options: SemanticOptions) -> EmbedderSource:

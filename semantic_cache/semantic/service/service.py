@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,6 +38,7 @@ from semantic_cache.semantic.protocol import (
     Reply,
     Search,
     Stats,
+    Steps,
     Verdict,
 )
 from semantic_cache.semantic.service.encodings import Encodings
@@ -52,7 +56,7 @@ _POOL = 2000
 
 
 class Service:
-    """Answers calls. Belongs to the event loop; decisions are made on a thread of their own."""
+    """Answers calls on the event loop, decisions included: they are as short as the way to another thread."""
 
     def __init__(
         self,
@@ -64,12 +68,17 @@ class Service:
         teacher: Teacher,
         follower: Follower,
         *,
+        encode_later: Encode,
         candidates: int,
     ) -> None:
-        """`candidates` records are looked at for a question; `embedder` and `dim` are those of `encode`."""
+        """`candidates` records are looked at for a question; `embedder` and `dim` are those of `encode`.
+
+        `encode_later` lets everything go first that somebody waits for.
+        """
         self._embedder = embedder
         self._dim = dim
         self._encode = encode
+        self._encode_later = encode_later
         self._shelf = shelf
         self._decider = decider
         self._teacher = teacher
@@ -79,7 +88,7 @@ class Service:
         self._tickets = Tickets()
         self._pools: OrderedDict[tuple[str, str], tuple[int, Observations]] = OrderedDict()
         """Labels by group, with the version that they are of; the group looked at longest ago makes room."""
-        self._thread = ThreadPoolExecutor(1, "forebay-decide")
+        self._thread = ThreadPoolExecutor(1, "forebay-compare")
 
     async def close(self) -> None:
         """End the thread."""
@@ -110,13 +119,15 @@ class Service:
                 return self._stats()
 
     async def _look(self, look: Look, *, explain: bool = False) -> Reply:
-        loop = asyncio.get_running_loop()
-        until_s = None if look.patience_s is None else loop.time() + look.patience_s
+        # Not the loop's clock, which stands still while something runs on it.
+        began = time.monotonic()
+        left_s = look.patience_s
         try:
-            async with asyncio.timeout_at(until_s):
+            async with asyncio.timeout(left_s):
                 (encoding,) = await self._encode([look.text])
         except TimeoutError:
             return Failed(LATE)
+        embedded = time.monotonic()
         vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
@@ -126,44 +137,53 @@ class Service:
         near = self._shelf.near(look.tenant, look.scope, look.key, encoding.vector, self._candidates)
         near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
         if not near:
-            return Looked("no_candidates", embedder=self._embedder, vector=vector)
+            self._encodings.put(look.text, encoding)
+            steps = _steps((began, embedded, time.monotonic()))
+            return Looked("no_candidates", embedder=self._embedder, vector=vector, steps=steps)
+        searched = time.monotonic()
+        gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
+        screened = time.monotonic()
+        passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
         try:
-            async with asyncio.timeout_at(until_s):
-                encodings = await self._encodings_of(near)
+            if left_s is not None:
+                left_s = max(0.0, left_s - (screened - began))
+            async with asyncio.timeout(left_s):
+                # Only what the gates let through: to encode a text takes longer than all the rest.
+                encodings = await self._encodings_of(passed)
         except TimeoutError:
             return Failed(LATE)
-        candidates = [
-            Candidate(
-                neighbour.id,
-                neighbour.stored.record.text,
-                neighbour.similarity,
-                encoded,
-                observations_of(neighbour.stored),
-            )
-            for neighbour, encoded in zip(near, encodings, strict=True)
-        ]
-        pool = self._pool((look.tenant, look.model))
-
-        def decide() -> Decision | None:
-            if until_s is not None and loop.time() > until_s:
-                # Whoever asked has gone on; those behind have not.
-                return None
-            return self._decider.decide(
-                look.text,
-                encoding,
-                candidates,
-                error_budget=look.error_budget,
-                seed=look.key,
-                threshold=look.threshold,
-                pool=pool,
-            )
-
-        decision = await loop.run_in_executor(self._thread, decide)
-        if decision is None:
+        encoded = time.monotonic()
+        if look.patience_s is not None and encoded - began > look.patience_s:
+            # Whoever asked has gone on; those behind have not.
             return Failed(LATE)
-        return self._looked(decision, near, vector, explain=explain)
+        decision = self._decider.decide(
+            look.text,
+            encoding,
+            [
+                Candidate(
+                    neighbour.id,
+                    neighbour.stored.record.text,
+                    neighbour.similarity,
+                    encodings.get(neighbour.stored.record.text),
+                    observations_of(neighbour.stored),
+                    seen,
+                )
+                for neighbour, seen in zip(near, gates, strict=True)
+            ],
+            error_budget=look.error_budget,
+            seed=look.key,
+            threshold=look.threshold,
+            pool=self._pool((look.tenant, look.model)),
+        )
+        if decision.serve is None:
+            # Likely to be stored in a moment, and to be asked for in other words soon after.
+            self._encodings.put(look.text, encoding)
+        steps = _steps((began, embedded, searched, screened, encoded, time.monotonic()))
+        return self._looked(decision, near, vector, steps, explain=explain)
 
-    def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
+    def _looked(
+        self, decision: Decision, near: list[Neighbour], vector: bytes, steps: Steps, *, explain: bool
+    ) -> Looked:
         by_id = {neighbour.id: neighbour for neighbour in near}
         chosen = decision.serve if decision.serve is not None else decision.explored
         assessment = next((found for found in decision.verdicts if found.id == chosen), None)
@@ -198,15 +218,22 @@ class Service:
             self._embedder,
             vector,
             considered,
+            steps,
         )
 
-    async def _encodings_of(self, near: list[Neighbour]) -> list[Encoding]:
-        texts = [neighbour.stored.record.text for neighbour in near]
-        missing = list(dict.fromkeys(text for text in texts if self._encodings.get(text) is None))
-        fresh = dict(zip(missing, await self._encode(missing), strict=True)) if missing else {}
-        found = [self._encodings.get(text) or fresh[text] for text in texts]
-        for text, encoding in fresh.items():
-            self._encodings.put(text, encoding)
+    async def _encodings_of(self, near: list[Neighbour]) -> dict[str, Encoding]:
+        """Return the encodings of stored questions by their texts."""
+        found: dict[str, Encoding] = {}
+        missing = []
+        for text in dict.fromkeys(neighbour.stored.record.text for neighbour in near):
+            if (known := self._encodings.get(text)) is not None:
+                found[text] = known
+            else:
+                missing.append(text)
+        if missing:
+            for text, encoding in zip(missing, await self._encode(missing), strict=True):
+                self._encodings.put(text, encoding)
+                found[text] = encoding
         return found
 
     def _pool(self, group: tuple[str, str]) -> Observations | None:
@@ -259,12 +286,18 @@ class Service:
     async def _compare(self, fresh: str, stored: str) -> bool | None:
         if not fresh.strip() or not stored.strip():
             return None
-        one, other = await self._encode([fresh, stored])
-        # By their beginnings long answers are all alike.
-        read = not (_cut(fresh, one) or _cut(stored, other))
-        cosine = float(one.vector @ other.vector) if read else None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, agree, stored, fresh, cosine)
+        # On a thread: nobody waits for it, and an answer may be long.
+        same = await loop.run_in_executor(self._thread, agree, stored, fresh, None)
+        if same is not None:
+            return same
+        one, other = await self._encode_later([fresh, stored])
+        if _cut(fresh, one) or _cut(stored, other):
+            # By their beginnings long answers are all alike.
+            return None
+        return await loop.run_in_executor(
+            self._thread, agree, stored, fresh, float(one.vector @ other.vector)
+        )
 
     async def _block(self, call: Block) -> Learned:
         entry = ExactKey(call.tenant, call.entry)
@@ -283,6 +316,10 @@ class Service:
             self._follower.caught_up,
             self._shelf.index_bytes,
         )
+
+
+def _steps(stamps: Sequence[float]) -> Steps:
+    return Steps(*(round((end - begin) * 1000, 3) for begin, end in pairwise(stamps)))
 
 
 def _cut(text: str, encoding: Encoding) -> bool:

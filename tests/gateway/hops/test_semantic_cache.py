@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,27 @@ async def test_the_span_has_every_gates_verdict_and_no_content(tier: Tier) -> No
     assert refused["forebay.semantic.gates"] == ["0 negation refused"]
     assert served["forebay.semantic.gates"] == ["0 negation passed"]
     assert served["forebay.semantic.action"] == "serve" and served["forebay.semantic.similarity"] > 0.99
+    steps = [step.split()[0] for step in served["forebay.semantic.steps"]]
+    assert steps == ["semantic", "embed", "search", "gates", "candidates", "decide", "reread"]
     assert not any("capital" in str(span.attributes) for span in tier.gateway.spans)
+
+
+async def test_the_time_it_took_is_in_the_headers(tier: Tier) -> None:
+    await tier.ask(STORED)
+    await tier.semantic.until(1)
+    missed, _ = await tier.ask("who baked the bread")
+    served, _ = await tier.ask(REORDERED)
+    exact, _ = await tier.ask(STORED)
+    assert {"semantic", "embed", "search"} <= timed(missed).keys()
+    assert "reread" in timed(served)
+    steps = ("embed", "search", "gates", "candidates", "decide")
+    assert sum(timed(served)[step] for step in steps) <= timed(served)["semantic"]
+    assert timed(exact).keys() == {"upstream", "overhead"}
+
+
+def timed(headers: Mapping[str, str]) -> dict[str, float]:
+    parts = (part.strip().split(";dur=") for part in headers["server-timing"].split(","))
+    return {name: float(value) for name, value in parts}
 
 
 async def test_a_hit_is_streamed_to_who_streams(tier: Tier) -> None:

@@ -1,7 +1,7 @@
 """What labels do to a score."""
 
-from semantic_cache.decision.base import Observation, Observations
-from semantic_cache.decision.posterior import entry_shift, lower_log_odds, scope_shift, tail, wrong_bound
+from semantic_cache.decision.base import Observation
+from semantic_cache.decision.posterior import entry_shift, lower_log_odds, scope_shift, wrong_bound
 
 
 def labels(*same: bool, score: float = 3.0) -> tuple[Observation, ...]:
@@ -31,10 +31,3 @@ def test_the_bound_falls_with_certainty_and_needs_little_of_it_for_a_small_budge
     # On a linear grid whose first step is 0.02 this could not go below 0.02.
     assert wrong_bound(9, 0.5) < 0.005
     assert lower_log_odds(5, 1) < 5
-
-
-def test_the_tail_counts_labels_from_a_score_on() -> None:
-    pool = Observations("m", labels(*[True] * 400, score=4.0) + labels(*[False] * 40, score=1.0))
-    assert tail(pool, 3.0).upper < 0.01
-    assert tail(pool, 0.0).lower > 0.05
-    assert tail(Observations(), 0.0).upper == 1

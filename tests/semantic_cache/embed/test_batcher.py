@@ -86,6 +86,18 @@ async def test_what_waits_is_taken_together_in_order_up_to_the_bound(
     assert len(watched.threads) == 1
 
 
+async def test_what_nobody_waits_for_goes_last_and_by_itself(batcher: Batcher, watched: Watched) -> None:
+    first = await held(batcher, watched, "a")
+    later = [asyncio.create_task(batcher.encode_later(text)) for text in ("x", "left", "y")]
+    await asyncio.sleep(0)
+    tasks = await asked("b", "c", batcher=batcher)
+    later[1].cancel()
+    await asyncio.gather(later[1], return_exceptions=True)
+    watched.may_run.set()
+    await asyncio.gather(first, *tasks, later[0], later[2])
+    assert watched.batches == [["a"], ["b", "c"], ["x"], ["y"]]
+
+
 async def test_everyone_gets_the_encoding_of_the_own_text(batcher: Batcher, tiny: Path) -> None:
     texts = [f"reset account {letter}" for letter in "abcdefghijklmnop"]
     encodings = await asyncio.gather(*(batcher.encode(text) for text in texts))
@@ -120,10 +132,13 @@ async def test_closing_refuses_what_waits_and_ends_what_runs(watched: Watched) -
     batcher = Batcher(watched)
     runs = await held(batcher, watched, "a")
     (waits,) = await asked("b", batcher=batcher)
+    later = asyncio.create_task(batcher.encode_later("c"))
+    await asyncio.sleep(0)
     closing = asyncio.create_task(batcher.close())
     await asyncio.sleep(0)
-    with pytest.raises(EmbeddingFailed, match="closed"):
-        await waits
+    for refused in (waits, later):
+        with pytest.raises(EmbeddingFailed, match="closed"):
+            await refused
     watched.may_run.set()
     await closing
     assert len((await runs).vector) == watched.dim

@@ -48,6 +48,9 @@ class RuleDecider:
     One gate: "not" stands in both or in neither.
     """
 
+    def screen(self, text: str, stored: Sequence[str]) -> list[tuple[GateVerdict, ...]]:
+        return [_gates(text, other) for other in stored]
+
     def decide(
         self,
         text: str,
@@ -61,10 +64,10 @@ class RuleDecider:
     ) -> Decision:
         assessments = []
         for candidate in candidates:
-            passed = (" not " in f" {text} ") == (" not " in f" {candidate.text} ")
+            gates = candidate.gates or _gates(text, candidate.text)
+            passed = gates[-1].passed
             wrong = sum(not label.same for label in candidate.history.seen)
             likely = candidate.similarity / (1 + wrong)
-            gates = (GateVerdict("negation", passed, "" if passed else "not"),)
             assessments.append(
                 Assessment(candidate.id, gates, None, (), likely if passed else None, likely, 1 - likely)
             )
@@ -83,6 +86,11 @@ class RuleDecider:
         return Observations("rule", (*history.seen, Observation(assessment.probability, same)))
 
 
+def _gates(text: str, stored: str) -> tuple[GateVerdict, ...]:
+    passed = (" not " in f" {text} ") == (" not " in f" {stored} ")
+    return (GateVerdict("negation", passed, "" if passed else "not"),)
+
+
 def build(options: SemanticOptions) -> Parts:
     thread = ThreadPoolExecutor(1)
 
@@ -92,7 +100,7 @@ def build(options: SemanticOptions) -> Parts:
     async def close() -> None:
         thread.shutdown()
 
-    return Parts(ID, DIM, encode_there, RuleDecider(), close)
+    return Parts(ID, DIM, encode_there, encode_there, RuleDecider(), close)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from semantic_cache.decision.base import Observation, Observations
 from semantic_cache.embed.base import Encoding
-from semantic_cache.record import Learnt, Stored
+from semantic_cache.record import NOTHING_LEARNT, Learnt, Stored
 from semantic_cache.record import encode as packed
 from semantic_cache.semantic.protocol import Failed, Looked
 from semantic_cache.semantic.service.follower import Follower
@@ -37,7 +37,7 @@ async def serving(
     store, decider = open_store(f"sqlite://{folder}/cache.db"), RuleDecider()
     follower = Follower(store.feed(), shelf, encode, lambda: None)
     teacher = Teacher(store, shelf, decider, follower.hurry)
-    service = Service(ID, DIM, encode, shelf, decider, teacher, follower, candidates=4)
+    service = Service(ID, DIM, encode, shelf, decider, teacher, follower, encode_later=encode, candidates=4)
     try:
         yield service
     finally:
@@ -89,3 +89,62 @@ async def test_labels_are_kept_together_for_some_groups_only(
             assert shelf.labels_version((tenant, "large"))
             shelf.drop(key("boat red", tenant))
             assert not shelf.labels_version((tenant, "large"))
+
+
+class Noted:
+    """An embedder that keeps note of its texts."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        self.texts += texts
+        return encode(texts)
+
+
+async def test_what_a_gate_refuses_is_not_encoded(tmp_path: Path) -> None:
+    noted, shelf = Noted(), shelf_of([("acme", "boat not red")])
+    async with serving(tmp_path, shelf, noted.encode) as service:
+        looked = await service.answer(look("red boat"))
+        assert isinstance(looked, Looked)
+        assert [gate.passed for seen in looked.considered for gate in seen.gates] == [False]
+        assert noted.texts == ["red boat"]
+
+
+async def test_the_steps_of_a_look_are_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, shelf_of([("acme", "boat red")]), at_once) as service:
+        decided = await service.answer(look("red boat"))
+        alone = await service.answer(look("a bread knife"))
+        assert isinstance(decided, Looked) and decided.steps is not None
+        assert min(decided.steps.embed, decided.steps.search, decided.steps.gates, decided.steps.decide) > 0
+        assert isinstance(alone, Looked) and alone.steps is not None
+        assert alone.steps.search > 0 and (alone.steps.gates, alone.steps.decide) == (0, 0)
+
+
+async def test_a_question_that_missed_is_not_encoded_again_once_it_is_stored(tmp_path: Path) -> None:
+    noted, shelf = Noted(), shelf_of([])
+    async with serving(tmp_path, shelf, noted.encode) as service:
+        asked = await service.answer(look("boat red"))
+        assert isinstance(asked, Looked) and asked.serve is None
+        kept = record("boat red", embedder=ID, vector=asked.vector)
+        shelf.put(Stored(key("boat red"), kept, NOTHING_LEARNT))
+        served = await service.answer(look("red boat"))
+        assert isinstance(served, Looked) and served.serve == key("boat red").digest
+        assert noted.texts == ["boat red", "red boat"]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "stored", "same", "encoded"),
+    [
+        ("It is red.", "it is red", True, 0),
+        ("It costs 3.", "It costs 4.", False, 0),
+        ("A red boat sails far away", "far away sails a red boat", True, 2),
+    ],
+)
+async def test_answers_are_encoded_only_where_their_texts_do_not_tell(
+    tmp_path: Path, fresh: str, stored: str, same: bool, encoded: int
+) -> None:
+    noted = Noted()
+    async with serving(tmp_path, shelf_of([]), noted.encode) as service:
+        assert await service._compare(fresh, stored) is same
+        assert len(noted.texts) == encoded
