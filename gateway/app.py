@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
+from gateway.confirmer import Confirmer
 from gateway.drain import Drain
 from gateway.endpoints.feedback import FeedbackOn
 from gateway.endpoints.health import Health
@@ -146,6 +147,7 @@ class _Cached:
     embeddings: Sequence[Step]
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
+    confirmer: Confirmer | None
     store: Store | None
     tier: SemanticTier | None
 
@@ -156,7 +158,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None)
+            return cls([call], [call], refresher, (), None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -166,7 +168,8 @@ class _Cached:
         tier = None
         if settings.semantic is not None and socket is not None:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
-        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
+        confirmer = Confirmer(store, None, None, metrics) if tier is None else tier.confirmer
+        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing, confirmer)
         rest = [Step(keeper, OnFailure.OPEN), call]
         if tier is not None and settings.semantic is not None:
             # It has its own deadline for the process; the rest is for the store.
@@ -181,13 +184,16 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store, tier)
+        keepers = (keeper, vectors)
+        return cls(answers, [Step(vectors), call], refresher, keepers, confirmer, store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""
         await self.refresher.close()
         for keeper in self.keepers:
             await keeper.close()
+        if self.confirmer is not None:
+            await self.confirmer.close()
         if self.tier is not None:
             await self.tier.close()
         if self.store is not None:

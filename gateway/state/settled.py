@@ -54,6 +54,10 @@ class SettledAnswer(msgspec.Struct, frozen=True, gc=False):
     """The key of the answer, which is another one for a semantic hit."""
     similarity: float | None = None
     ticket: int = 0
+    holder: str = ""
+    """Who has the answer: the tenant, or its group (`@NAME`)."""
+    group: str = ""
+    """The group that the request shares with."""
 
 
 class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):

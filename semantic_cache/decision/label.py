@@ -12,7 +12,7 @@ from fractions import Fraction
 from semantic_cache.gates.language import language
 from semantic_cache.gates.negation import negation
 from semantic_cache.gates.quantities import quantities
-from semantic_cache.gates.text import Text, parse
+from semantic_cache.gates.text import Text, parse_once
 
 AGREE = 0.90
 DISAGREE = 0.75
@@ -26,7 +26,7 @@ def agree(stored: str, fresh: str, cosine: float | None) -> bool | None:
 
     `cosine` is that of their embeddings, None if they have none.
     """
-    one, other = parse(stored), parse(fresh)
+    one, other = parse_once(stored), parse_once(fresh)
     if one.flat.strip() and one.flat == other.flat:
         return True
     if (yes := _verdict(stored)) is not None and (also := _verdict(fresh)) is not None and yes != also:

@@ -92,7 +92,12 @@ def passages(a: Text, b: Text) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse(raw: str) -> Text:
-    """Take a text apart."""
+    """Take a question apart; one that comes again is remembered."""
+    return parse_once(raw)
+
+
+def parse_once(raw: str) -> Text:
+    """Take a text apart that will not come again, such as an answer, which may be long."""
     text = raw
     for glyph in _FRACTIONS.findall(raw):
         # NFKC would make "21/2" of "2½".

@@ -18,7 +18,7 @@ from typing import Any
 from semantic_cache.entry import Entry, decode_entry, encode_entry
 from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.errors import CorruptEntry, StoreUnavailable
-from semantic_cache.record import Record, decode_stored, encode
+from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
 from semantic_cache.store.fair_share import level
@@ -27,12 +27,14 @@ from semantic_cache.store.redis_feed import RedisFeed
 from semantic_cache.store.redis_link import TIMEOUT_S, RedisLink
 from semantic_cache.store.redis_scripts import (
     CLEAR,
+    CONFIRM,
     DELETE,
     PUT,
     RAISE,
     TEACH,
     TENANTS,
     TRIM,
+    Script,
     digest_of,
     entry_prefix,
     key_of,
@@ -80,27 +82,58 @@ class RedisStore:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: ExactKey) -> Entry | None:
+        return (await self._look(key))[1]
+
+    async def _look(self, key: ExactKey) -> tuple[bytes, Entry | None]:
+        """Return the bytes that lie there, and the entry that they are if it may be served."""
         tag, member = tag_of(key.tenant), member_of(key.digest)
         name, epochs = entry_prefix(tag) + member, key_of(tag, "epochs")
         stored, purged = await self._link.read("MGET", name, epochs)
         if stored is None:
-            return None
+            return b"", None
         try:
             entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
             self._later(self.delete(key))
-            return None
+            return stored, None
         now = self._clock()
         if now >= entry.stale_until:
-            return None
-        if purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags):
+            return stored, None
+        if (
+            purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags)
+        ) or await self._withdrawn(entry):
             self._later(self.delete(key))
-            return None
+            return stored, None
         self._touch(tag, member, now, credit_ms(entry, len(stored)))
-        return entry
+        return stored, entry
+
+    async def _withdrawn(self, entry: Entry) -> bool:
+        """Return whether the entry was another one's and has been purged of him."""
+        return bool(entry.contributor) and (await self.epochs(entry.contributor)).dead(
+            entry.contributed, entry.model, entry.tags
+        )
 
     async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
+        return await self._keep(PUT, key, entry, record)
+
+    async def beside(self, key: ExactKey) -> Stored | None:
+        tag, member = tag_of(key.tenant), member_of(key.digest)
+        record = await self._link.read("HGET", key_of(tag, "records"), member)
+        learnt = await self._link.read("HGET", key_of(tag, "learnt"), member)
+        return None if record is None else decode_stored(key, record, learnt)
+
+    async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
+        there, before = await self._look(key)
+        if before is not None and before.fresh(self._clock()):
+            return False
+        record = None if stored is None else stored.record
+        learnt = b"" if stored is None or stored.learnt == NOTHING_LEARNT else encode(stored.learnt)
+        return await self._keep(CONFIRM, key, entry, record, there, learnt)
+
+    async def _keep(
+        self, script: Script, key: ExactKey, entry: Entry, record: Record | None, *more: bytes
+    ) -> bool:
         stored = encode_entry(entry, key.digest)
         kept = b"" if record is None else encode(record)
         now = self._clock()
@@ -110,7 +143,7 @@ class RedisStore:
         tag, size = tag_of(key.tenant), len(stored) + len(kept) + ENTRY_BYTES
         moment = self._moment(now)
         held = await self._link.run(
-            PUT,
+            script,
             tag,
             entry_prefix(tag),
             member_of(key.digest),
@@ -123,7 +156,10 @@ class RedisStore:
             moment + credit_ms(entry, len(stored)),
             kept,
             key.tenant,
+            *more,
         )
+        if not held:
+            return False
         await self._note(tag, held)
         await self._look_at_times(size)
         return True
@@ -166,7 +202,7 @@ class RedisStore:
                         owner = tenant or entry.tenant
                         dead = epochs.dead(entry.epoch, entry.model, entry.tags)
                         # Without its tenant's name nobody could ask for it by its key.
-                        if not owner or dead or now >= entry.stale_until:
+                        if not owner or dead or now >= entry.stale_until or await self._withdrawn(entry):
                             continue
                         key = ExactKey(owner, digest)
                         yield Kept(key, entry, None if record is None else decode_stored(key, record, known))
@@ -216,11 +252,11 @@ class RedisStore:
         try:
             while self._look_again:
                 self._look_again = False
-                await self._look()
+                await self._level()
         finally:
             self._looking = False
 
-    async def _look(self) -> None:
+    async def _level(self) -> None:
         entries, size = self._budget.entries, self._budget.bytes
         held = await self._tenants()
         if _within(held, entries, size):

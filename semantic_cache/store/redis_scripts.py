@@ -141,6 +141,16 @@ drop_expired(now)
 return {trim(prefix, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))}
 """
 
+# What was learnt is put where the rest of it finds it, as if it had been there before.
+_CONFIRM = (
+    """
+if (redis.call('GET', ARGV[1] .. ARGV[2]) or '') ~= ARGV[15] then return {} end
+redis.call('HDEL', learnt, ARGV[2])
+if ARGV[16] ~= '' then redis.call('HSET', learnt, ARGV[2], ARGV[16]) end
+"""
+    + _PUT
+)
+
 _DELETE = """
 redis.call('UNLINK', ARGV[1] .. ARGV[2])
 forget(ARGV[2])
@@ -193,6 +203,9 @@ class Script:
 PUT = Script(_PUT)
 """Keep an entry; also the end of its time, its size, milliseconds left, itself, the moment that eviction goes
 by, its record (empty: none) and the tenant's name."""
+CONFIRM = Script(_CONFIRM)
+"""The same if what is kept is as it was seen; also the bytes that were there (empty: none), and what was
+learnt. Answers nothing if it is not so."""
 DELETE = Script(_DELETE)
 """Forget an entry; only prefix and member."""
 TRIM = Script(_TRIM)

@@ -52,6 +52,29 @@ class Put(NamedTuple):
         return True
 
 
+class Confirm(NamedTuple):
+    """Keep one entry, with what was learnt, if the bytes in its place still are `before` (empty: none)."""
+
+    put: Put
+    before: bytes
+    learnt: bytes
+
+    @property
+    def cost(self) -> int:
+        return self.put.cost + len(self.before) + len(self.learnt)
+
+    def run(self, connection: sqlite3.Connection, now: float) -> bool:
+        where = (self.put.key.tenant, self.put.key.digest)
+        row = connection.execute("SELECT entry FROM entries WHERE tenant = ? AND key = ?", where).fetchone()
+        if (row[0] if row else b"") != self.before:
+            return False
+        put_all(connection, [self.put], now)
+        connection.execute(
+            "UPDATE semantic SET learnt = ? WHERE tenant = ? AND key = ?", (self.learnt, *where)
+        )
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Delete:
     """Forget one entry."""

@@ -61,6 +61,11 @@ class GatewayMetrics:
         self._cache_admissions = self._counts(
             names.M_CACHE_ADMISSIONS, "Answers by whether they were stored, and if not, why.", ("outcome",)
         )
+        self._cache_confirmations = self._counts(
+            names.M_CACHE_CONFIRMATIONS,
+            "Fresh answers in shared scopes by whether they confirmed another tenant's, and if not, why.",
+            ("outcome",),
+        )
         self._cache_events = self._counts(
             names.M_CACHE_STORE_EVENTS,
             "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
@@ -144,6 +149,10 @@ class GatewayMetrics:
     def cache_admission(self, outcome: str) -> None:
         """Count one answer: `stored`, or the word that says why it was not."""
         self._cache_admissions.of(outcome).inc()
+
+    def cache_confirmation(self, outcome: str) -> None:
+        """Count one fresh answer: `confirmed`, or the word that says why it confirmed nothing."""
+        self._cache_confirmations.of(outcome).inc()
 
     def cache_store_event(self, event: str, count: int) -> None:
         """Count `unavailable`, `corrupt` or `evicted`."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
 
 from semantic_cache.decision.base import Candidate, Decider, Decision, Observations
 from semantic_cache.decision.label import agree
+from semantic_cache.decision.vouch import vouches
 from semantic_cache.embed.base import Encoding
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.protocol import (
@@ -36,6 +39,8 @@ from semantic_cache.semantic.protocol import (
     Search,
     Stats,
     Verdict,
+    Vouch,
+    Withdraw,
 )
 from semantic_cache.semantic.service.encodings import Encodings
 from semantic_cache.semantic.service.follower import Encode, Follower
@@ -101,8 +106,12 @@ class Service:
             case Learn():
                 # A worker that leaves now takes nothing back of what it said.
                 return await asyncio.shield(asyncio.ensure_future(self._learn(call)))
+            case Vouch():
+                return Learned(await self._compare(call.fresh, call.stored, vouches))
             case Block():
                 return await asyncio.shield(asyncio.ensure_future(self._block(call)))
+            case Withdraw():
+                return await asyncio.shield(asyncio.ensure_future(self._withdraw(call)))
             case Hurry():
                 self._follower.hurry()
                 return None
@@ -117,14 +126,65 @@ class Service:
                 (encoding,) = await self._encode([look.text])
         except TimeoutError:
             return Failed(LATE)
-        vector = encoding.vector.astype("<f2").tobytes()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
             return Looked("too_long")
         if not np.any(encoding.vector):
             return Looked("no_vector")
-        near = self._shelf.near(look.tenant, look.scope, look.key, encoding.vector, self._candidates)
-        near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
+        looked = await self._weigh(look, encoding, self._servable(look, encoding), until_s, explain=explain)
+        if not look.peers or not isinstance(looked, Looked) or looked.serve is not None:
+            return looked
+        quarantined = self._quarantined(look, encoding)
+        if not quarantined:
+            return looked
+        other = await self._weigh(look, encoding, quarantined, until_s, explain=True)
+        if not isinstance(other, Looked) or other.serve is None:
+            return looked
+        # It would have been served if it were the tenant's own: the fresh answer may confirm it.
+        return msgspec.structs.replace(
+            looked,
+            reason="quarantined",
+            explored=other.serve,
+            similarity=other.similarity,
+            ticket=0,
+            considered=[*looked.considered, *(other.considered if explain else [])],
+            holder=other.holder,
+        )
+
+    def _servable(self, look: Look, encoding: Encoding) -> list[Neighbour]:
+        """Return candidates that the tenant may be given: its own, and those that its group has confirmed."""
+        near = self._near(look, look.tenant, encoding)
+        if not look.group:
+            return near
+        own = {neighbour.stored.key.digest for neighbour in near}
+        near += [
+            other for other in self._near(look, look.group, encoding) if other.stored.key.digest not in own
+        ]
+        return sorted(near, key=lambda neighbour: -neighbour.similarity)[: self._candidates]
+
+    def _quarantined(self, look: Look, encoding: Encoding) -> list[Neighbour]:
+        """Return candidates that only one of the group's other tenants has had.
+
+        Of one that has any, whom the question's digest chooses: nobody can fill all places by himself, and so
+        keep the others' answers from ever being confirmed.
+        """
+        found = [
+            [one for one in near if self._shelf.find(one.stored.key.held_by(look.group)) is None]
+            for peer in look.peers
+            if (near := self._near(look, peer, encoding))
+        ]
+        found = [near for near in found if near]
+        return found[int.from_bytes(look.key[:8], "big") % len(found)] if found else []
+
+    def _near(self, look: Look, holder: str, encoding: Encoding) -> list[Neighbour]:
+        near = self._shelf.near(holder, look.scope, look.key, encoding.vector, self._candidates)
+        return [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
+
+    async def _weigh(
+        self, look: Look, encoding: Encoding, near: list[Neighbour], until_s: float | None, *, explain: bool
+    ) -> Looked | Failed:
+        loop = asyncio.get_running_loop()
+        vector = encoding.vector.astype("<f2").tobytes()
         if not near:
             return Looked("no_candidates", embedder=self._embedder, vector=vector)
         try:
@@ -198,6 +258,7 @@ class Service:
             self._embedder,
             vector,
             considered,
+            "" if chosen is None else by_id[chosen].stored.key.tenant,
         )
 
     async def _encodings_of(self, near: list[Neighbour]) -> list[Encoding]:
@@ -247,7 +308,7 @@ class Service:
             return Learned(None)
         same = call.same
         if same is None:
-            same = await self._compare(call.fresh, call.stored)
+            same = await self._compare(call.fresh, call.stored, agree)
         if same is None:
             # Somebody else may know.
             return Learned(None)
@@ -256,7 +317,9 @@ class Service:
         taken = await self._teacher.label(ticket.entry, ticket.assessment, same=same)
         return Learned(same if taken else None)
 
-    async def _compare(self, fresh: str, stored: str) -> bool | None:
+    async def _compare(
+        self, fresh: str, stored: str, rule: Callable[[str, str, float | None], bool | None]
+    ) -> bool | None:
         if not fresh.strip() or not stored.strip():
             return None
         one, other = await self._encode([fresh, stored])
@@ -264,7 +327,7 @@ class Service:
         read = not (_cut(fresh, one) or _cut(stored, other))
         cosine = float(one.vector @ other.vector) if read else None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, agree, stored, fresh, cosine)
+        return await loop.run_in_executor(self._thread, rule, stored, fresh, cosine)
 
     async def _block(self, call: Block) -> Learned:
         entry = ExactKey(call.tenant, call.entry)
@@ -273,6 +336,10 @@ class Service:
         if ticket is not None and ticket.entry == entry:
             blocked = await self._teacher.label(entry, ticket.assessment, same=False) or blocked
         return Learned(False if blocked else None)
+
+    async def _withdraw(self, call: Withdraw) -> Learned:
+        withdrawn = await self._teacher.withdraw(ExactKey(call.tenant, call.entry))
+        return Learned(False if withdrawn else None)
 
     def _stats(self) -> Numbers:
         return Numbers(

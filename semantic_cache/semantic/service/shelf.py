@@ -149,8 +149,9 @@ class Shelf:
     def bury(self, epochs: Mapping[str, Epochs]) -> None:
         """Forget what these tenants' epochs say is dead, and take in nothing of it any more."""
         self._epochs.update(epochs)
-        for stored in [stored for stored in self._stored.values() if stored.key.tenant in epochs]:
-            if self._dead(stored):
+        for stored in list(self._stored.values()):
+            meant = stored.key.tenant in epochs or stored.record.contributor in epochs
+            if meant and self._dead(stored):
                 self.drop(stored.key)
 
     def sweep(self) -> None:
@@ -176,12 +177,13 @@ class Shelf:
         """Return at most k records that may answer a question with this key and vector [dim], nearest first.
 
         Not those that are past their time, that are the question itself, or whose answer somebody found
-        wrong for it. A record of another tenant cannot be in the scope; that is looked at again all the same.
+        wrong for it. Each holder's records of a scope are searched by themselves: however many another one
+        of its group puts there, they hide nobody's. `tenant` is looked at again all the same.
         """
         now = self._clock()
         found = []
         # Some more than wanted: what is left out below must not hide what is behind it.
-        for number, similarity in self._index.search(scope, vector, k + 4):
+        for number, similarity in self._index.search(_partition(scope, tenant), vector, k + 4):
             stored = self._stored.get(number)
             if stored is None or stored.record.stale_until <= now or stored.key.digest == question:
                 continue
@@ -205,8 +207,12 @@ class Shelf:
         return list(self._groups.get(group, {}).values())
 
     def _dead(self, stored: Stored) -> bool:
-        epochs, record = self._epochs.get(stored.key.tenant), stored.record
-        return epochs is not None and epochs.dead(record.epoch, record.model, record.tags)
+        record = stored.record
+        epochs = self._epochs.get(stored.key.tenant)
+        if epochs is not None and epochs.dead(record.epoch, record.model, record.tags):
+            return True
+        epochs = self._epochs.get(record.contributor) if record.contributor else None
+        return epochs is not None and epochs.dead(record.contributed, record.model, record.tags)
 
     def _hold(self, number: int, stored: Stored) -> None:
         self._stored[number] = stored
@@ -225,7 +231,7 @@ class Shelf:
 
     def _insert(self, number: int, stored: Stored, vector: NDArray[np.float32]) -> None:
         try:
-            self._index.add(number, stored.record.scope, vector)
+            self._index.add(number, _partition(stored.record.scope, stored.key.tenant), vector)
         except VectorIndexError as error:
             _log.warning("record_not_indexed", reason=str(error))
             return
@@ -237,3 +243,7 @@ class Shelf:
         for number in given_up:
             del self._indexed[number]
         return given_up
+
+
+def _partition(scope: bytes, holder: str) -> bytes:
+    return scope + holder.encode()
