@@ -26,7 +26,9 @@ def vouches(stored: str, fresh: str, cosine: float | None) -> bool | None:
 
     `cosine` is that of their embeddings, None if they have none.
     """
-    if stored.strip() and stored == fresh:
+    if not stored.strip() or not fresh.strip():
+        return None
+    if stored == fresh:
         return True
     if max(len(stored), len(fresh)) > MOST_CHARS:
         return False

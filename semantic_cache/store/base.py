@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from semantic_cache.entry import Entry
 from semantic_cache.epochs import Epochs
@@ -42,6 +42,20 @@ class Kept:
     key: ExactKey
     entry: Entry
     stored: Stored | None
+
+
+class Found(NamedTuple):
+    """What lies under a key."""
+
+    stored: bytes
+    """As the store has it; empty if there is nothing."""
+    entry: Entry | None
+    """What that is, if it may be served."""
+    dead: bool = False
+    """It never will be again: purged, or not what was written."""
+
+
+NOTHING = Found(b"", None)
 
 
 class StoreEvent(Enum):

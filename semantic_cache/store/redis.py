@@ -20,7 +20,16 @@ from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.errors import CorruptEntry, StoreUnavailable
 from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import (
+    NOTHING,
+    Budget,
+    Found,
+    Kept,
+    OnEvent,
+    StoreEvent,
+    StoreStats,
+    ignore_event,
+)
 from semantic_cache.store.fair_share import level
 from semantic_cache.store.feed import Feed
 from semantic_cache.store.redis_feed import RedisFeed
@@ -82,31 +91,32 @@ class RedisStore:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: ExactKey) -> Entry | None:
-        return (await self._look(key))[1]
+        found = await self._look(key)
+        if found.dead:
+            self._later(self.delete(key))
+        return found.entry
 
-    async def _look(self, key: ExactKey) -> tuple[bytes, Entry | None]:
-        """Return the bytes that lie there, and the entry that they are if it may be served."""
+    async def _look(self, key: ExactKey) -> Found:
+        """Return what lies there, served or not."""
         tag, member = tag_of(key.tenant), member_of(key.digest)
         name, epochs = entry_prefix(tag) + member, key_of(tag, "epochs")
         stored, purged = await self._link.read("MGET", name, epochs)
         if stored is None:
-            return b"", None
+            return NOTHING
         try:
             entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
-            self._later(self.delete(key))
-            return stored, None
+            return Found(stored, None, dead=True)
         now = self._clock()
         if now >= entry.stale_until:
-            return stored, None
+            return Found(stored, None)
         if (
             purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags)
         ) or await self._withdrawn(entry):
-            self._later(self.delete(key))
-            return stored, None
+            return Found(stored, None, dead=True)
         self._touch(tag, member, now, credit_ms(entry, len(stored)))
-        return stored, entry
+        return Found(stored, entry)
 
     async def _withdrawn(self, entry: Entry) -> bool:
         """Return whether the entry was another one's and has been purged of him."""
@@ -124,12 +134,12 @@ class RedisStore:
         return None if record is None else decode_stored(key, record, learnt)
 
     async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
-        there, before = await self._look(key)
-        if before is not None and before.fresh(self._clock()):
+        there = await self._look(key)
+        if there.entry is not None and there.entry.fresh(self._clock()):
             return False
         record = None if stored is None else stored.record
         learnt = b"" if stored is None or stored.learnt == NOTHING_LEARNT else encode(stored.learnt)
-        return await self._keep(CONFIRM, key, entry, record, there, learnt)
+        return await self._keep(CONFIRM, key, entry, record, there.stored, learnt)
 
     async def _keep(
         self, script: Script, key: ExactKey, entry: Entry, record: Record | None, *more: bytes

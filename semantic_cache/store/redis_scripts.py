@@ -144,7 +144,8 @@ return {trim(prefix, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), to
 # What was learnt is put where the rest of it finds it, as if it had been there before.
 _CONFIRM = (
     """
-if (redis.call('GET', ARGV[1] .. ARGV[2]) or '') ~= ARGV[15] then return {} end
+local there = redis.call('GET', ARGV[1] .. ARGV[2])
+if there and there ~= ARGV[15] then return {} end
 redis.call('HDEL', learnt, ARGV[2])
 if ARGV[16] ~= '' then redis.call('HSET', learnt, ARGV[2], ARGV[16]) end
 """
@@ -204,8 +205,8 @@ PUT = Script(_PUT)
 """Keep an entry; also the end of its time, its size, milliseconds left, itself, the moment that eviction goes
 by, its record (empty: none) and the tenant's name."""
 CONFIRM = Script(_CONFIRM)
-"""The same if what is kept is as it was seen; also the bytes that were there (empty: none), and what was
-learnt. Answers nothing if it is not so."""
+"""The same if there is nothing but what was seen; also the bytes of that, and what was learnt. If there is
+something else it answers nothing."""
 DELETE = Script(_DELETE)
 """Forget an entry; only prefix and member."""
 TRIM = Script(_TRIM)

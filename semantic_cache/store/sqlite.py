@@ -23,7 +23,16 @@ from semantic_cache.epochs import Epochs, decode_epochs
 from semantic_cache.errors import BadStoreUrl, CorruptEntry, StoreUnavailable
 from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import (
+    NOTHING,
+    Budget,
+    Found,
+    Kept,
+    OnEvent,
+    StoreEvent,
+    StoreStats,
+    ignore_event,
+)
 from semantic_cache.store.circuit import Circuit
 from semantic_cache.store.feed import Feed
 from semantic_cache.store.sqlite_feed import SqliteFeed
@@ -92,30 +101,31 @@ class SqliteStore:
         self._touched_at = time.monotonic()
 
     async def get(self, key: ExactKey) -> Entry | None:
-        return self._look(key)[1]
+        found = self._look(key)
+        if found.dead:
+            self._later(Delete(key))
+        return found.entry
 
-    def _look(self, key: ExactKey) -> tuple[bytes, Entry | None]:
-        """Return the bytes that lie there, and the entry that they are if it may be served."""
+    def _look(self, key: ExactKey) -> Found:
+        """Return what lies there, served or not."""
         rows = self._read(_SELECT, (key.tenant, key.digest))
         if not rows:
-            return b"", None
+            return NOTHING
         row, stale_until, stored, epochs = rows[0]
         now = self._clock()
         if now >= stale_until:
-            return stored, None
+            return Found(stored, None)
         try:
             entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
-            self._later(Delete(key))
-            return stored, None
+            return Found(stored, None, dead=True)
         if (
             epochs is not None and decode_epochs(epochs).dead(entry.epoch, entry.model, entry.tags)
         ) or self._withdrawn(entry):
-            self._later(Delete(key))
-            return stored, None
+            return Found(stored, None, dead=True)
         self._touch(row, _milliseconds(now) + credit_ms(entry, len(stored)))
-        return stored, entry
+        return Found(stored, entry)
 
     def _withdrawn(self, entry: Entry) -> bool:
         """Return whether the entry was another one's and has been purged of him."""
@@ -143,12 +153,12 @@ class SqliteStore:
         return decode_stored(key, rows[0][1], rows[0][0]) if rows else None
 
     async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
-        there, before = self._look(key)
+        there = self._look(key)
         put = self._to_put(key, entry, None if stored is None else stored.record)
-        if put is None or (before is not None and before.fresh(self._clock())):
+        if put is None or (there.entry is not None and there.entry.fresh(self._clock())):
             return False
         learnt = b"" if stored is None or stored.learnt == NOTHING_LEARNT else encode(stored.learnt)
-        confirmed = await self._done(self._writer.submit, Confirm(put, there, learnt))
+        confirmed = await self._done(self._writer.submit, Confirm(put, there.stored, learnt))
         assert isinstance(confirmed, bool)
         return confirmed
 

@@ -53,7 +53,7 @@ class Put(NamedTuple):
 
 
 class Confirm(NamedTuple):
-    """Keep one entry, with what was learnt, if the bytes in its place still are `before` (empty: none)."""
+    """Keep one entry, with what was learnt, if there is nothing in its place but what was seen there."""
 
     put: Put
     before: bytes
@@ -66,7 +66,7 @@ class Confirm(NamedTuple):
     def run(self, connection: sqlite3.Connection, now: float) -> bool:
         where = (self.put.key.tenant, self.put.key.digest)
         row = connection.execute("SELECT entry FROM entries WHERE tenant = ? AND key = ?", where).fetchone()
-        if (row[0] if row else b"") != self.before:
+        if row is not None and row[0] != self.before:
             return False
         put_all(connection, [self.put], now)
         connection.execute(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from semantic_cache.entry import Entry
+from semantic_cache.epochs import Epochs
+from semantic_cache.record import Learnt, Record, Stored
 from semantic_cache.store.base import Budget, Store, StoreEvent, StoreStats
 from tests.semantic_cache.store.conftest import OpenStore
 from tests.semantic_cache.support.samples import Clock, entry, key
@@ -193,3 +197,94 @@ async def test_close_can_be_called_twice(store: Store, clock: Clock) -> None:
     await store.put(key("a"), entry(clock()))
     await store.close()
     await store.close()
+
+
+def taken_over(now: float, **fields: Any) -> Entry:
+    """What a group has of the tenant `acme`."""
+    return entry(now, tenant="@team", contributor="acme", **fields)
+
+
+def beside(name: str, owner: str = "@team") -> Stored:
+    record = Record(scope=b"s" * 32, text=name, model="large", stale_until=2e9, contributor="acme")
+    return Stored(key(name, owner), record, Learnt(b"1", (b"q" * 32,), (1.0,)))
+
+
+async def test_what_is_confirmed_is_kept_with_all_that_was_learnt(store: Store, clock: Clock) -> None:
+    where, kept = key("a", "@team"), taken_over(clock())
+    assert await store.confirm(where, kept, beside("a"))
+    assert await store.get(where) == kept
+    assert await store.beside(where) == beside("a")
+    assert (await store.stats()).entries == 1
+    assert [found.stored async for found in store.scan("@team")] == [beside("a")]
+
+
+async def test_what_lies_beside_an_entry_can_be_read(store: Store, clock: Clock) -> None:
+    record = beside("a", "acme").record
+    assert await store.beside(key("a")) is None
+    await store.put(key("a"), entry(clock()), record)
+    assert await store.beside(key("a")) == Stored(key("a"), record, Learnt())
+    await store.put(key("b"), entry(clock()))
+    assert await store.beside(key("b")) is None
+
+
+async def test_nothing_takes_the_place_of_a_confirmed_answer_while_it_is_fresh(
+    store: Store, open_one: OpenStore, clock: Clock
+) -> None:
+    where, first = key("a", "@team"), taken_over(clock(), ttl=60, stale=60, answer=b'{"first":1}')
+    assert await store.confirm(where, first)
+    other = taken_over(clock(), answer=b'{"second":1}')
+    assert not await open_one().confirm(where, other, beside("a"))
+    assert await store.get(where) == first and await store.beside(where) is None
+    clock.now += 61
+    later = taken_over(clock(), answer=b'{"third":1}')
+    assert await open_one().confirm(where, later, beside("a"))
+    assert await store.get(where) == later
+    await store.delete(where)
+    assert await store.confirm(where, other)
+
+
+async def test_of_many_who_confirm_at_once_one_does(store: Store, open_one: OpenStore, clock: Clock) -> None:
+    stores, where = [store, open_one(), open_one()], key("a", "@team")
+    entries = [taken_over(clock(), answer=b'{"n":%d}' % number) for number in range(12)]
+    done = await asyncio.gather(
+        *(stores[number % 3].confirm(where, mine, beside("a")) for number, mine in enumerate(entries))
+    )
+    assert done.count(True) == 1
+    assert await store.get(where) == entries[done.index(True)]
+    assert (await store.stats()).entries == 1
+
+
+async def test_what_is_too_large_or_too_old_is_not_confirmed(open_one: OpenStore, clock: Clock) -> None:
+    store, where = open_one(Budget(entries=10, bytes=100_000)), key("a", "@team")
+    assert not await store.confirm(where, taken_over(clock(), answer=b"x" * 10_001))
+    assert not await store.confirm(where, taken_over(clock() - 100, ttl=60))
+    assert await store.get(where) is None
+
+
+async def test_a_purge_of_the_contributor_means_what_a_group_has_of_it(store: Store, clock: Clock) -> None:
+    tagged, plain = key("tagged", "@team"), key("plain", "@team")
+    await store.confirm(tagged, taken_over(clock(), tags=("t",), contributed=0))
+    await store.confirm(plain, taken_over(clock(), contributed=0))
+    await store.purge("globex", Epochs.purged)
+    assert await store.get(tagged) is not None
+    await store.purge("acme", lambda epochs: epochs.purged(tag="t"))
+    assert [found.key async for found in store.scan()] == [plain]
+    assert await store.get(tagged) is None and await store.get(plain) is not None
+    # Dead is as good as gone: there may be another one now.
+    assert await store.confirm(tagged, taken_over(clock(), tags=("t",), contributed=1))
+    assert await store.get(tagged) is not None
+    await store.purge("@team", Epochs.purged)
+    assert await store.get(plain) is None
+    assert await store.confirm(plain, taken_over(clock(), contributed=1, epoch=1))
+
+
+async def test_a_record_that_was_confirmed_is_heard_of(store: Store, clock: Clock) -> None:
+    feed = store.feed()
+    await store.put(key("own"), entry(clock()), beside("own", "acme").record)
+    assert await store.confirm(key("a", "@team"), taken_over(clock()), beside("a"))
+    heard: dict[object, Stored] = {}
+    async with asyncio.timeout(20):
+        while key("a", "@team") not in heard:
+            heard.update((found.key, found) for found in (await feed.next()).stored)
+    assert heard[key("a", "@team")] == beside("a")
+    await feed.close()
