@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import msgspec
+
+from semantic_cache.fair_memory import FairMemory
 
 CAPACITY = 2048
 
@@ -86,17 +86,17 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SettledRequests:
-    """A bounded record; the oldest request makes room."""
+    """A bounded record that tenants share fairly."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._requests: OrderedDict[str, SettledRequest] = OrderedDict()
+        self._requests: FairMemory[str, SettledRequest] = FairMemory(capacity)
+
+    def __len__(self) -> int:
+        return len(self._requests)
 
     def add(self, request: SettledRequest) -> None:
         """Remember a request."""
-        self._requests[request.id] = request
-        if len(self._requests) > self._capacity:
-            self._requests.popitem(last=False)
+        self._requests.put(request.tenant, request.id, request)
 
     def get(self, request_id: str) -> SettledRequest | None:
         """Return a request that is still remembered."""

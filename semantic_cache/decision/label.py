@@ -12,11 +12,13 @@ from fractions import Fraction
 from semantic_cache.gates.language import language
 from semantic_cache.gates.negation import negation
 from semantic_cache.gates.quantities import quantities
-from semantic_cache.gates.text import Text, parse_once
+from semantic_cache.gates.text import Text, parse
 
 AGREE = 0.90
 DISAGREE = 0.75
 SHORT = 12
+MOST_CHARS = 16_384
+"""Longer answers are only found equal or not: to take them apart costs more than their label is worth."""
 _YES = re.compile(r"^\W*(yes|yeah|yep|correct|true|certainly|of course)\b", re.IGNORECASE)
 _NO = re.compile(r"^\W*(no|nope|incorrect|false|not)\b", re.IGNORECASE)
 
@@ -26,7 +28,9 @@ def agree(stored: str, fresh: str, cosine: float | None) -> bool | None:
 
     `cosine` is that of their embeddings, None if they have none.
     """
-    one, other = parse_once(stored), parse_once(fresh)
+    if max(len(stored), len(fresh)) > MOST_CHARS:
+        return True if stored == fresh else None
+    one, other = parse(stored), parse(fresh)
     if one.flat.strip() and one.flat == other.flat:
         return True
     if (yes := _verdict(stored)) is not None and (also := _verdict(fresh)) is not None and yes != also:

@@ -14,7 +14,7 @@ from semantic_cache.gates.language import language
 from semantic_cache.gates.literals import literals
 from semantic_cache.gates.negation import negation
 from semantic_cache.gates.numbers import numbers
-from semantic_cache.gates.text import parse_once
+from semantic_cache.gates.text import parse
 
 MOST_CHARS = 8192
 """Longer answers vouch for each other only if they are equal to the letter."""
@@ -35,7 +35,7 @@ def vouches(stored: str, fresh: str, cosine: float | None) -> bool | None:
     same = agree(stored, fresh, cosine)
     if same is False:
         return False
-    one, other = parse_once(stored), parse_once(fresh)
+    one, other = parse(stored), parse(fresh)
     try:
         if not all(gate(one, other).passed for gate in _GATES):
             return False

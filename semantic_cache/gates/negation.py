@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from semantic_cache.gates.antonyms import opposite
 from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, Word, passages
 from semantic_cache.gates.words import words_in
@@ -43,7 +42,7 @@ def negation(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def opposites(a: Text, b: Text) -> tuple[tuple[str, str], ...]:
     """Return pairs of a word that only `a` has and a word that only `b` has which are opposites."""
     only_a = [word for word in a.words if word.stem not in b.stems]

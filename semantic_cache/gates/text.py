@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR, SPELLING
+from semantic_cache.gates.remembered import remembered
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?:-[^\W\d_]+)*|\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?\b|[$€£¥%]")
 _SENTENCE_END = re.compile(r"[.!?;]+[\"')\]]*\s+|\n+")
@@ -90,14 +91,9 @@ def passages(a: Text, b: Text) -> bool:
     return (a.long or b.long) and min(len(a.content), len(b.content)) >= LONG // 2
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def parse(raw: str) -> Text:
-    """Take a question apart; one that comes again is remembered."""
-    return parse_once(raw)
-
-
-def parse_once(raw: str) -> Text:
-    """Take a text apart that will not come again, such as an answer, which may be long."""
+    """Take a text apart."""
     text = raw
     for glyph in _FRACTIONS.findall(raw):
         # NFKC would make "21/2" of "2½".

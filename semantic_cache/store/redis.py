@@ -234,9 +234,8 @@ class RedisStore:
         return count
 
     async def stats(self) -> StoreStats:
-        held = [
-            await self._trim(tag, self._budget.entries, self._budget.bytes) for tag in await self._tenants()
-        ]
+        limits = _limits(self._budget.entries, self._budget.bytes)
+        held = [await self._trim(tag, limits) for tag in await self._tenants()]
         records = [await self._link.read("HLEN", key_of(tag, "records")) for tag in await self._tenants()]
         return StoreStats(sum(entries for entries, _ in held), sum(size for _, size in held), sum(records))
 
@@ -272,14 +271,15 @@ class RedisStore:
         if _within(held, entries, size):
             return
         # What was noted last may have expired since.
-        held = {tag: await self._trim(tag, entries, size) for tag in held}
+        held = {tag: await self._trim(tag, _limits(entries, size)) for tag in held}
         if _within(held, entries, size):
             return
-        most = level([of for of, _ in held.values()], int(entries * _LOW_WATER))
+        # With more tenants than places each keeps its newest.
+        most = max(1, level([of for of, _ in held.values()], int(entries * _LOW_WATER)))
         most_bytes = level([of for _, of in held.values()], int(size * _LOW_WATER))
         for tag, (its_entries, its_bytes) in held.items():
             if its_entries > most or its_bytes > most_bytes:
-                await self._trim(tag, most, most_bytes)
+                await self._trim(tag, (most, most_bytes, most, most_bytes))
 
     async def _tenants(self) -> dict[str, tuple[int, int]]:
         """Return entries and bytes by tag, as of each tenant's last change."""
@@ -294,9 +294,9 @@ class RedisStore:
             if held is not None
         }
 
-    async def _trim(self, tag: str, most: int, most_bytes: int) -> tuple[int, int]:
+    async def _trim(self, tag: str, limits: tuple[int, int, int, int]) -> tuple[int, int]:
         now = _milliseconds(self._clock())
-        held = await self._link.run(TRIM, tag, entry_prefix(tag), "", now, *_limits(most, most_bytes))
+        held = await self._link.run(TRIM, tag, entry_prefix(tag), "", now, *limits)
         await self._note(tag, held)
         return _pair(held)
 

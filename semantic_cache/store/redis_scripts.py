@@ -129,6 +129,7 @@ local known = redis.call('HGET', learnt, member)
 forget(member)
 redis.call('ZADD', used, worth, member)
 redis.call('ZADD', ends, ends_at, member)
+if record ~= '' and known then size = size + #known end
 redis.call('HSET', sizes, member, size)
 redis.call('INCRBY', bytes, size)
 if record ~= '' then
@@ -170,6 +171,8 @@ local member, before, after = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HEXISTS', records, member) == 0 then return 0 end
 if (redis.call('HGET', learnt, member) or '') ~= before then return 0 end
 redis.call('HSET', learnt, member, after)
+redis.call('HINCRBY', sizes, member, #after - #before)
+redis.call('INCRBY', bytes, #after - #before)
 changed(member)
 return 1
 """

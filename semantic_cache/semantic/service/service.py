@@ -221,15 +221,17 @@ class Service:
         decision = await loop.run_in_executor(self._thread, decide)
         if decision is None:
             return Failed(LATE)
-        return self._looked(decision, near, vector, explain=explain)
+        return self._looked(look.tenant, decision, near, vector, explain=explain)
 
-    def _looked(self, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool) -> Looked:
+    def _looked(
+        self, tenant: str, decision: Decision, near: list[Neighbour], vector: bytes, *, explain: bool
+    ) -> Looked:
         by_id = {neighbour.id: neighbour for neighbour in near}
         chosen = decision.serve if decision.serve is not None else decision.explored
         assessment = next((found for found in decision.verdicts if found.id == chosen), None)
         ticket = 0
         if chosen is not None and assessment is not None and not explain:
-            ticket = self._tickets.issue(Ticket(by_id[chosen].stored.key, assessment))
+            ticket = self._tickets.issue(tenant, Ticket(by_id[chosen].stored.key, assessment))
         considered = [
             Considered(
                 by_id[found.id].stored.key.digest,

@@ -20,6 +20,7 @@ from semantic_cache.index.errors import VectorIndexError
 from semantic_cache.index.index import Index
 from semantic_cache.record import Stored
 from semantic_cache.scope import ExactKey
+from semantic_cache.store.fair_share import level
 
 _log = structlog.get_logger("semantic_cache.service")
 
@@ -52,7 +53,8 @@ class Shelf:
         self._ids: dict[ExactKey, int] = {}
         self._stored: dict[int, Stored] = {}
         self._scopes: dict[bytes, int] = defaultdict(int)
-        self._indexed: dict[int, None] = {}
+        self._indexed: dict[str, dict[int, None]] = {}
+        """Records whose vectors are held, by tenant, those that have been here longest first."""
         self._groups: dict[tuple[str, str], dict[int, Stored]] = defaultdict(dict)
         self._versions: dict[tuple[str, str], int] = {}
         self._unindexed: dict[int, None] = {}
@@ -126,7 +128,7 @@ class Shelf:
         if number is None:
             return
         stored = self._stored.pop(number)
-        self._indexed.pop(number, None)
+        self._not_indexed(key.tenant, number)
         self._index.remove(number)
         self._unindexed.pop(number, None)
         scope = stored.record.scope
@@ -235,14 +237,30 @@ class Shelf:
         except VectorIndexError as error:
             _log.warning("record_not_indexed", reason=str(error))
             return
-        self._indexed[number] = None
+        self._indexed.setdefault(stored.key.tenant, {})[number] = None
 
     def _make_room(self, count: int) -> list[int]:
-        """Give up the records that have been here longest; they stay in the store, and in the exact tier."""
-        given_up = list(itertools.islice(self._indexed, count))
-        for number in given_up:
-            del self._indexed[number]
-        return given_up
+        """Give up the records that have been here longest, of those tenants that have more than their share.
+
+        They stay in the store, and in the exact tier.
+        """
+        sizes = [len(numbers) for numbers in self._indexed.values()]
+        most = level(sizes, max(0, sum(sizes) - count))
+        given_up = [
+            (tenant, number)
+            for tenant, numbers in self._indexed.items()
+            for number in itertools.islice(numbers, max(0, len(numbers) - most))
+        ]
+        for tenant, number in given_up:
+            self._not_indexed(tenant, number)
+        return [number for _, number in given_up]
+
+    def _not_indexed(self, tenant: str, number: int) -> None:
+        numbers = self._indexed.get(tenant)
+        if numbers is not None and number in numbers:
+            del numbers[number]
+            if not numbers:
+                del self._indexed[tenant]
 
 
 def _partition(scope: bytes, holder: str) -> bytes:

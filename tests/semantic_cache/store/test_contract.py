@@ -288,3 +288,77 @@ async def test_a_record_that_was_confirmed_is_heard_of(store: Store, clock: Cloc
             heard.update((found.key, found) for found in (await feed.next()).stored)
     assert heard[key("a", "@team")] == beside("a")
     await feed.close()
+
+
+async def test_one_tenants_flood_leaves_the_others_what_they_have(open_one: OpenStore, clock: Clock) -> None:
+    store = open_one(Budget(entries=40))
+    mine = [key(str(number), "small") for number in range(8)]
+    for where in mine:
+        await store.put(where, entry(clock(), tenant="small"))
+    for start in range(0, 300, 20):
+        clock.now += 1
+        await asyncio.gather(
+            *(
+                store.put(key(str(number), "flood"), entry(clock(), tenant="flood"))
+                for number in range(start, start + 20)
+            )
+        )
+    # They are the longest unused of all by far, and still there.
+    assert all([await store.get(where) is not None for where in mine])
+    flood = [kept.key async for kept in store.scan("flood")]
+    assert 0 < len(flood) <= 32 and key("0", "flood") not in flood
+    assert (await store.stats()).entries <= 40
+
+
+async def test_a_flood_of_large_answers_leaves_the_others_theirs(open_one: OpenStore, clock: Clock) -> None:
+    store = open_one(Budget(bytes=200_000))
+    mine = [key(str(number), "small") for number in range(5)]
+    for where in mine:
+        await store.put(where, entry(clock(), answer=b"x" * 1000, tenant="small"))
+    for number in range(60):
+        clock.now += 1
+        await store.put(key(str(number), "flood"), entry(clock(), answer=b"x" * 15_000, tenant="flood"))
+    assert all([await store.get(where) is not None for where in mine])
+    assert (await store.stats()).bytes <= 200_000
+
+
+async def test_two_who_both_want_everything_have_half_each(open_one: OpenStore, clock: Clock) -> None:
+    store = open_one(Budget(entries=40))
+    for start in range(0, 200, 10):
+        clock.now += 1
+        await asyncio.gather(
+            *(
+                store.put(key(str(number), tenant), entry(clock(), tenant=tenant))
+                for number in range(start, start + 10)
+                for tenant in ("one", "other")
+            )
+        )
+    held = [kept.key.tenant async for kept in store.scan()]
+    assert 15 <= held.count("one") <= 21 and 15 <= held.count("other") <= 21
+
+
+async def test_more_tenants_than_places_are_still_a_bounded_store(open_one: OpenStore, clock: Clock) -> None:
+    store = open_one(Budget(entries=5))
+    for number in range(30):
+        clock.now += 1
+        await store.put(key("a", f"tenant {number}"), entry(clock()))
+    assert 0 < (await store.stats()).entries <= 30
+
+
+async def test_what_was_learnt_counts_as_well(store: Store, clock: Clock) -> None:
+    await store.put(key("a"), entry(clock()), beside("a", "acme").record)
+    alone = (await store.stats()).bytes
+    learnt = b"x" * 500
+    assert await store.teach(key("a"), b"", learnt)
+    assert (await store.stats()).bytes == alone + 500
+    # It stays with a fresh answer, and goes with the entry.
+    await store.put(key("a"), entry(clock()), beside("a", "acme").record)
+    assert (await store.stats()).bytes == alone + 500
+    assert await store.teach(key("a"), learnt, b"y" * 20)
+    assert (await store.stats()).bytes == alone + 20
+    await store.delete(key("a"))
+    assert await store.stats() == StoreStats(0, 0)
+    assert await store.confirm(key("a", "@team"), taken_over(clock()), beside("a"))
+    confirmed = (await store.stats()).bytes
+    await store.clear("@team")
+    assert confirmed > 0 and await store.stats() == StoreStats(0, 0)
