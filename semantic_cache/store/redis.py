@@ -55,6 +55,8 @@ from semantic_cache.store.worth import credit_ms
 # What an entry costs Redis besides its bytes: its key and time, two sorted sets, a hash field.
 ENTRY_BYTES = 512
 _LARGEST_SHARE = 10
+# What may wait for a server that takes it more slowly than it comes.
+_MAX_WAITING_BYTES = 32 * 1024 * 1024
 _LOW_WATER = 0.95
 _SCAN = 200
 _TOUCHES = 256
@@ -85,6 +87,7 @@ class RedisStore:
         self._touches = 0
         self._last_moment = 0.0
         self._touched_at = time.monotonic()
+        self._waiting_bytes = 0
         self._puts_left = 0
         self._bytes_left = 0
         self._looking = self._look_again = False
@@ -151,23 +154,29 @@ class RedisStore:
         if left_ms <= 0 or len(stored) + len(kept) > self._budget.bytes // _LARGEST_SHARE:
             return False
         tag, size = tag_of(key.tenant), len(stored) + len(kept) + ENTRY_BYTES
+        if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+            raise StoreUnavailable("The cache's store has too much left to write.")
         moment = self._moment(now)
-        held = await self._link.run(
-            script,
-            tag,
-            entry_prefix(tag),
-            member_of(key.digest),
-            moment,
-            *_limits(self._budget.entries, self._budget.bytes),
-            _milliseconds(entry.stale_until),
-            size,
-            left_ms,
-            stored,
-            moment + credit_ms(entry, len(stored)),
-            kept,
-            key.tenant,
-            *more,
-        )
+        self._waiting_bytes += size
+        try:
+            held = await self._link.run(
+                script,
+                tag,
+                entry_prefix(tag),
+                member_of(key.digest),
+                moment,
+                *_limits(self._budget.entries, self._budget.bytes),
+                _milliseconds(entry.stale_until),
+                size,
+                left_ms,
+                stored,
+                moment + credit_ms(entry, len(stored)),
+                kept,
+                key.tenant,
+                *more,
+            )
+        finally:
+            self._waiting_bytes -= size
         if not held:
             return False
         await self._note(tag, held)
@@ -193,6 +202,7 @@ class RedisStore:
         return RedisFeed(self._url)
 
     async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
+        givers: dict[str, Epochs] = {}
         for tag in [tag_of(tenant)] if tenant is not None else list(await self._tenants()):
             epochs = decode_epochs(await self._link.read("GET", key_of(tag, "epochs")))
             members = await self._link.read("ZRANGE", key_of(tag, "until"), 0, -1)
@@ -211,8 +221,12 @@ class RedisStore:
                         entry = decode_entry(stored, digest)
                         owner = tenant or entry.tenant
                         dead = epochs.dead(entry.epoch, entry.model, entry.tags)
+                        if (giver := entry.contributor) and giver not in givers:
+                            givers[giver] = await self.epochs(giver)
+                        if giver:
+                            dead |= givers[giver].dead(entry.contributed, entry.model, entry.tags)
                         # Without its tenant's name nobody could ask for it by its key.
-                        if not owner or dead or now >= entry.stale_until or await self._withdrawn(entry):
+                        if not owner or dead or now >= entry.stale_until:
                             continue
                         key = ExactKey(owner, digest)
                         yield Kept(key, entry, None if record is None else decode_stored(key, record, known))
