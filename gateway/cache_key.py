@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.config.schema import SharedCache
 from gateway.errors import InvalidRequest
 from gateway.exchange import Exchange, Route
+from gateway.wire.headers import to_upstream
 from semantic_cache.directives import CACHE_CONTROL, CACHE_TAGS, CACHE_TTL, Directives, read_directives
 from semantic_cache.errors import BadDirective
 from semantic_cache.question import Question
@@ -35,5 +36,6 @@ def scope_of(
         tenant=ex.tenant,
         route=route_name(ex.route),
         namespace=directives.namespace,
+        headers=to_upstream(ex.headers),
         group=None if group is None else group.name,
     )

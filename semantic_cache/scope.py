@@ -7,13 +7,14 @@ what an older release stored under other rules is never found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 
 import msgspec
 
 from semantic_cache.question import Question
 
-_SCOPE = b"forebay scope 2\0"
+_SCOPE = b"forebay scope 3\0"
 GROUP_MARK = "@"
 """What the owner of a shared scope begins with, and no tenant's name does."""
 _EXACT = b"forebay exact 1\0"
@@ -54,14 +55,16 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
         asked_route: str | None = None,
         compress: str | None = None,
         namespace: str | None = None,
+        headers: Mapping[str, str] | None = None,
         group: str | None = None,
     ) -> Scope:
         """Return the scope of a request: all of the question but its query, and what is said on our side.
 
         `route` is what the model name resolves to (upstream and the model's name there), so that another
         target in the config means other entries; `asked_route` and `compress` are the values of
-        `x-forebay-route` and `x-forebay-compress`; `namespace` is the client's own partition. `group` is one
-        of the configuration, whose tenants then have the same scope.
+        `x-forebay-route` and `x-forebay-compress`; `namespace` is the client's own partition; `headers`
+        are those of the client that the upstream sees. `group` is one of the configuration, whose tenants
+        then have the same scope.
         """
         owner = "" if group is None else owner_of(group)
         parts = (
@@ -72,6 +75,7 @@ class Scope(msgspec.Struct, frozen=True, gc=False):
             asked_route,
             compress,
             namespace,
+            sorted((headers or {}).items()),
             question.system,
             question.history,
             question.tools,
