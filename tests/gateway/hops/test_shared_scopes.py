@@ -16,6 +16,7 @@ from tests.gateway.support.running import chat
 from tests.gateway.support.tenants import key_of, store_key
 from tests.gateway.support.town import GROUP, Town, running_town
 from tests.gateway.support.upstream import ScriptedUpstream
+from tests.support.redis_server import running_redis
 
 
 @pytest.fixture
@@ -208,6 +209,23 @@ async def test_a_groups_answers_survive_a_restart_and_an_export(
     assert not [kept async for kept in there.scan("@team")]
     await here.close()
     await there.close()
+
+
+async def test_groups_over_redis(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        async with running_town(tmp_path, upstream, store=server.url) as town:
+            await town.ask("ada", "Forty herons.")
+            assert await town.ask("bob", "Fifty herons.") == ("miss", "Fifty herons.")
+            assert await town.ask("cyd", "Forty herons.") == ("miss", "Forty herons.")
+            assert await town.compared(outcome="confirmed") == 1
+            assert await town.ask("eve", "Sixty.") == ("miss", "Sixty.")
+        # Another gateway, which has neither seen anything of it nor is in the group's way.
+        async with running_town(tmp_path, upstream, store=server.url) as town:
+            headers, said = await town.full("cyd", "No.")
+            assert (headers["cache-status"].endswith("quarantined"), said) == (True, "Forty herons.")
+            await town.feedback("cyd", headers["x-forebay-request-id"], good=False)
+            headers, said = await town.full("cyd", "No.")
+            assert (headers["cache-status"].endswith("confirmed"), said) == (True, "Forty herons.")
 
 
 @pytest.mark.parametrize("who", ["ada", "bob", "cyd"])
