@@ -9,6 +9,7 @@ looks; the first one stays there while it is fresh. If they do not, both stay wh
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -30,8 +31,8 @@ from telemetry.metrics import GatewayMetrics
 
 MAX_COMPARISONS = 64
 """Fresh answers compared at once; one more goes without."""
-MOST_PEERS = 4
-"""Answers of others that one fresh answer is compared with by more than their letters."""
+MOST_PEERS = 2
+"""Answers of others that one fresh answer is compared with by more than their letters; by a model, one."""
 PATIENCE_S = 10.0
 
 
@@ -100,34 +101,49 @@ class Confirmer:
         assert state.shared is not None
         # As of now: what is purged meanwhile must not come back by this.
         epoch = (await self._store.epochs(state.shared.tenant)).now
-        mine, unsure = answer_texts(fresh), False
+        mine = answer_texts(fresh)
         found: list[tuple[ExactKey, Entry, AnswerTexts]] = []
         for key in keys:
             entry = await self._store.get(key)
             if entry is not None and entry.fresh(self._clock()) and entry.tenant == key.tenant:
                 found.append((key, entry, answer_texts(entry.answer)))
-        # Equal ones first: to find them costs next to nothing, however many others there are.
-        found.sort(key=lambda one: one[2] != mine)
-        for key, entry, texts in found[:MOST_PEERS]:
-            same = await self._agree(ex, state, mine, texts)
+        # By chance, so that nobody is always looked at before the others; but all equal ones first.
+        random.shuffle(found)
+        equal = [one for one in found if one[2] == mine and mine.said.strip()]
+        outcome = "disagrees" if found else "alone"
+        for key, entry, _ in equal:
+            outcome = await self._confirm(state.shared.tenant, key, entry, epoch)
+            if outcome != "withdrawn":
+                return outcome
+        unsure: list[tuple[ExactKey, Entry, AnswerTexts]] = []
+        for key, entry, texts in [one for one in found if one[2] != mine][:MOST_PEERS]:
+            same = await self._agree(mine, texts)
             if same:
                 return await self._confirm(state.shared.tenant, key, entry, epoch)
-            unsure = unsure or same is None
-        return "unsure" if unsure else "disagrees" if found else "alone"
+            if same is None:
+                unsure.append((key, entry, texts))
+        for key, entry, texts in unsure[:1]:
+            same = await self._judged(ex, state, mine, texts)
+            if same:
+                return await self._confirm(state.shared.tenant, key, entry, epoch)
+            if same is None or len(unsure) > 1:
+                return "unsure"
+        return outcome
 
-    async def _agree(
-        self, ex: Exchange, state: CacheState, mine: AnswerTexts, theirs: AnswerTexts
-    ) -> bool | None:
-        if mine == theirs:
-            return bool(mine.said.strip())
+    async def _agree(self, mine: AnswerTexts, theirs: AnswerTexts) -> bool | None:
         if mine.beside != theirs.beside:
             # What stands beside the answer (a chain of thought, a refusal) is given on with it.
             return False
         if self._client is None:
             return None
         vouched = await self._client.ask(Vouch(mine.said, theirs.said), Learned, PATIENCE_S)
-        if vouched is None or vouched.same is not None or self._judge is None or state.question is None:
-            return None if vouched is None else vouched.same
+        return None if vouched is None else vouched.same
+
+    async def _judged(
+        self, ex: Exchange, state: CacheState, mine: AnswerTexts, theirs: AnswerTexts
+    ) -> bool | None:
+        if self._judge is None or state.question is None:
+            return None
         question = text_of(state.question)
         return None if question is None else await self._judge.agrees(ex, question, mine.said, theirs.said)
 

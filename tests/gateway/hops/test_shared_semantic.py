@@ -131,6 +131,18 @@ async def test_the_judge_decides_where_nothing_simpler_can(
         await group.until(1, "confirmed")
 
 
+async def test_the_judge_is_asked_about_one_answer_at_most(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    # Each asks on its own account, which others must not be able to run up.
+    async with running_group(upstream, tmp_path, more=", judge: judge") as group:
+        for who, name in zip(MEMBERS, ("schöne", "große", "alte"), strict=True):
+            await group.ask(who, STORED, f"Die {name} Hauptstadt von Frankreich ist die Stadt Paris.")
+        await group.until(1, "disagrees")
+        await group.until(1, "unsure")
+        assert group.judged == 2
+
+
 async def test_a_shared_hit_that_somebody_finds_wrong_is_withdrawn_for_good(group: Group) -> None:
     await group.ask("ada", STORED, AGREEING)
     await group.held(1)
