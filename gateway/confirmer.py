@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -63,22 +63,21 @@ class Confirmer:
 
     def same_question(self, ex: Exchange, state: CacheState, fresh: bytes) -> None:
         """Compare a fresh answer (`Entry.answer`) with those of the group's other tenants to its question."""
-        self._begin(self._look_around(ex, state, fresh))
+        self._begin(lambda: self._look_around(ex, state, fresh))
 
     def other_question(self, ex: Exchange, state: CacheState, found: ExactKey) -> Callable[[bytes], None]:
         """Return what compares the fresh answer with another tenant's answer to another question."""
-        return lambda fresh: self._begin(self._look_at(ex, state, fresh, [found]))
+        return lambda fresh: self._begin(lambda: self._look_at(ex, state, fresh, [found]))
 
-    def _begin(self, work: Coroutine[Any, Any, str]) -> None:
+    def _begin(self, work: Callable[[], Awaitable[str]]) -> None:
         if len(self._tasks) >= MAX_COMPARISONS:
-            work.close()
             self._metrics.cache_confirmation("busy")
             return
 
         async def run() -> None:
             outcome = "unavailable"
             try:
-                outcome = await work
+                outcome = await work()
             except StoreUnavailable:
                 pass
             finally:

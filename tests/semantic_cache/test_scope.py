@@ -364,7 +364,7 @@ def two_requests(draw: st.DrawFn) -> tuple[Request, Request]:
 
 
 @given(two_requests())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_two_requests_share_a_key_only_if_nothing_differs_that_an_answer_depends_on(
     requests: tuple[Request, Request],
 ) -> None:

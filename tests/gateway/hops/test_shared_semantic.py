@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -189,13 +188,3 @@ async def test_what_the_process_says_does_not_make_a_stranger_a_peer(group: Grou
     await group.held(1)
     assert await group.ask("bob", REORDERED, AGREEING) == ("miss", AGREEING)
     assert await group.tier.metric("forebay_semantic_decisions_total", action="explore") == 0
-
-
-async def test_all_at_once_each_tenant_gets_its_own(group: Group) -> None:
-    async def ask(who: str, number: int) -> None:
-        words = f"a{number} b{number} c{number}".split()
-        turned = " ".join(words[number % 3 :] + words[: number % 3])
-        said = await group.tier.ask(turned, **bearer(key_of(who)))
-        assert said[1]["choices"][0]["message"]["content"] == "?"
-
-    await asyncio.gather(*(ask(who, number) for who in MEMBERS for number in range(8)))
