@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
+from gateway.confirmer import Confirmer
 from gateway.drain import Drain
 from gateway.endpoints.feedback import FeedbackOn
 from gateway.endpoints.health import Health
@@ -164,6 +165,7 @@ class _Cached:
     refresher: Refresher
     keepers: Sequence[StoreAnswer | EmbeddingCache]
     fleet: ShareCalls | None
+    confirmer: Confirmer | None
     store: Store | None
     tier: SemanticTier | None
 
@@ -180,7 +182,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None, None)
+            return cls([call], [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -190,7 +192,8 @@ class _Cached:
         tier = None
         if settings.semantic is not None and socket is not None:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
-        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
+        confirmer = Confirmer(store, None, None, metrics) if tier is None else tier.confirmer
+        keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing, confirmer)
         rest = [Step(keeper, OnFailure.OPEN), call]
         if tier is not None and settings.semantic is not None:
             # It has its own deadline for the process; the rest is for the store.
@@ -209,7 +212,8 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), fleet, store, tier)
+        keepers = (keeper, vectors)
+        return cls(answers, [Step(vectors), call], refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish shared calls and storing, close the store."""
@@ -218,6 +222,8 @@ class _Cached:
             await self.fleet.close()
         for keeper in self.keepers:
             await keeper.close()
+        if self.confirmer is not None:
+            await self.confirmer.close()
         if self.tier is not None:
             await self.tier.close()
         if self.store is not None:

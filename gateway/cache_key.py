@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gateway.config.schema import SharedCache
 from gateway.errors import InvalidRequest
 from gateway.exchange import Exchange, Route
+from gateway.wire.headers import to_upstream
 from semantic_cache.directives import CACHE_CONTROL, CACHE_TAGS, CACHE_TTL, Directives, read_directives
 from semantic_cache.errors import BadDirective
 from semantic_cache.question import Question
@@ -24,12 +26,16 @@ def route_name(route: Route) -> str:
     return f"{route.target.upstream}\0{route.upstream_model}"
 
 
-def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:
-    """Return the partition of the cache that the request belongs to."""
+def scope_of(
+    ex: Exchange, question: Question, directives: Directives, group: SharedCache | None = None
+) -> Scope:
+    """Return the partition of the cache that the request belongs to; `group` are those whose it is too."""
     assert ex.route is not None
     return Scope.of(
         question,
         tenant=ex.tenant,
         route=route_name(ex.route),
         namespace=directives.namespace,
+        headers=to_upstream(ex.headers),
+        group=None if group is None else group.name,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from gateway.config.schema import SharedCache
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
 from semantic_cache.question import Question
@@ -99,6 +100,12 @@ class CacheState:
     """Similarity below which the caller wants nothing."""
     epoch: int = 0
     """The tenant's, when the question was asked."""
+    group: SharedCache | None = None
+    """Whom the answer is shared with, once one of them has got the same."""
+    shared: ExactKey | None = None
+    """Where the group has its answer to the question."""
+    holder: str = ""
+    """Who has the answer that the request got from the cache: the tenant, or its group."""
     asked: Asked | None = None
     hit: SemanticHit | None = None
     kept: asyncio.Task[None] | None = None
@@ -108,7 +115,7 @@ class CacheState:
 
     def take(self, hit: SemanticHit) -> None:
         """Note that the answer is another question's."""
-        self.hit, self.verdict = hit, "hit-semantic"
+        self.hit, self.verdict, self.holder = hit, "hit-semantic", hit.entry.tenant
 
     @property
     def looks_up(self) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from gateway.cache_key import route_name
 from gateway.config.schema import Config
 from gateway.errors import GatewayError
+from gateway.groups import Groups
 from gateway.hops.route import RouteByName
 from gateway.semantic_process import semantic_options
 from gateway.semantic_tier import rules_of
@@ -65,7 +66,10 @@ async def explain(
         raise NotExplained(f"The semantic cache has nothing to do with this request: {reason}.")
     assert text is not None
     route = RouteByName(config).find(question.model)
-    scope = Scope.of(question, tenant=tenant, route=route_name(route))
+    group = Groups(config.cache.shared).find(tenant, question.model)
+    scope = Scope.of(
+        question, tenant=tenant, route=route_name(route), group=None if group is None else group.name
+    )
     look = Look(
         tenant=tenant,
         model=question.model,
@@ -73,6 +77,8 @@ async def explain(
         key=ExactKey.of(scope, question).digest,
         text=text,
         error_budget=semantic.error_budget,
+        group=scope.group,
+        peers=() if group is None else tuple(peer for peer in group.tenants if peer != tenant),
     )
     with tempfile.TemporaryDirectory(prefix="forebay-", ignore_cleanup_errors=True) as folder:
         socket = Path(folder) / "s"

@@ -7,6 +7,7 @@ from typing import Literal
 
 from gateway.answer import Answer
 from gateway.config.schema import SemanticConfig
+from gateway.confirmer import Confirmer
 from gateway.exchange import Exchange
 from gateway.explorer import Explorer
 from gateway.hops.semantic_cache import SemanticCache
@@ -35,9 +36,18 @@ class SemanticTier:
         self.client = SemanticClient(socket, metrics.semantic_call)
         self._judge = Judge(config.judge) if config.judge is not None else None
         self._explorer = Explorer(self.client, self._judge, metrics)
+        self.confirmer = Confirmer(store, self.client, self._judge, metrics)
         self.storing = Semantic(self.client, rules)
         self.hop = SemanticCache(
-            store, self.client, config, rules, self._explorer, tracer, metrics, observe=mode == "observe"
+            store,
+            self.client,
+            config,
+            rules,
+            self._explorer,
+            self.confirmer,
+            tracer,
+            metrics,
+            observe=mode == "observe",
         )
 
     def bind(self, run: Callable[[Exchange], Awaitable[Answer]]) -> None:

@@ -113,9 +113,11 @@ def _stored_of(ex: Exchange) -> SettledAnswer | None:
     if cache is None or cache.key is None:
         return None
     own, hit = cache.key.digest.hex(), cache.hit
+    holder = cache.holder or cache.key.tenant
+    group = "" if cache.shared is None else cache.shared.tenant
     if hit is None:
-        return SettledAnswer(own, own)
-    return SettledAnswer(own, hit.entry.digest.hex(), hit.similarity, hit.ticket)
+        return SettledAnswer(own, own, holder=holder, group=group)
+    return SettledAnswer(own, hit.entry.digest.hex(), hit.similarity, hit.ticket, holder, group)
 
 
 def _ms(seconds: float) -> float:

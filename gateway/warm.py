@@ -1,4 +1,8 @@
-"""Fills the cache with answers of the past, under the keys that requests to this gateway would have."""
+"""Fills the cache with answers of the past, under the keys that requests to this gateway would have.
+
+What is warmed for a group (`@NAME`) is for all of its tenants at once: whoever runs the gateway
+vouches for it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import msgspec
 
 from gateway.cache_key import route_name
 from gateway.config.schema import Config
-from gateway.errors import ModelNotFound
+from gateway.errors import ConfigError, ModelNotFound
+from gateway.groups import Groups
 from gateway.hops.route import RouteByName
 from gateway.semantic_tier import rules_of
 from semantic_cache.admission import STORED, judge_body, refuse_request
@@ -18,7 +23,7 @@ from semantic_cache.errors import NotCanonical
 from semantic_cache.lifetime import Lifetimes
 from semantic_cache.question import Question, read_question
 from semantic_cache.record import Record
-from semantic_cache.scope import ExactKey, Scope
+from semantic_cache.scope import GROUP_MARK, ExactKey, Scope, owner_of
 from semantic_cache.semantic.question import refuse_answer, refuse_question, text_of
 from semantic_cache.store.base import Store
 
@@ -37,7 +42,14 @@ class Warmer:
     def __init__(
         self, store: Store, config: Config, tenant: str, clock: Callable[[], float] = time.time
     ) -> None:
+        """`tenant` may be a group's owner (`owner_of`). Raises ConfigError if there is no such group."""
         assert config.cache is not None
+        self._groups = Groups(config.cache.shared)
+        self._group = next((group for group in config.cache.shared if owner_of(group.name) == tenant), None)
+        if self._group is None and tenant.startswith(GROUP_MARK):
+            raise ConfigError(
+                f"The configuration has no group '{tenant[len(GROUP_MARK) :]}' ('cache.shared')."
+            )
         self._store = store
         self._cache = config.cache
         self._routes = RouteByName(config)
@@ -66,7 +78,15 @@ class Warmer:
         verdict = judge_body("chat", 200, bytes(read.response))
         if not verdict.stored:
             return verdict.reason
-        scope = Scope.of(question, tenant=self._tenant, route=route_name(route))
+        group = self._group or self._groups.find(self._tenant, question.model)
+        if self._group is not None and question.model not in (self._group.models or (question.model,)):
+            return "not_shared"
+        scope = Scope.of(
+            question,
+            tenant=self._tenant,
+            route=route_name(route),
+            group=None if group is None else group.name,
+        )
         key = ExactKey.of(scope, question)
         times = self._lifetimes.of(key.digest, self._clock())
         entry = Entry(

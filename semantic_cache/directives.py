@@ -1,8 +1,9 @@
 """What a request says to the cache: `Cache-Control`, `x-forebay-cache-ttl`, and LiteLLM's `cache` member.
 
-`Cache-Control` has its HTTP meaning (RFC 9111, section 5.2.1). LiteLLM's names are understood in that meaning
-too: its `no-cache` refreshes the entry, and its `s-maxage` is `max-age`. Where places disagree, the stricter
-one counts.
+`Cache-Control` has its HTTP meaning (RFC 9111, section 5.2.1); `private`, which HTTP knows of responses only,
+says of a request that it shares nothing with other tenants, and so does a `namespace`. LiteLLM's names are
+understood in that meaning too: its `no-cache` refreshes the entry, and its `s-maxage` is `max-age`. Where
+places disagree, the stricter one counts.
 """
 
 from __future__ import annotations
@@ -47,9 +48,16 @@ class Directives(msgspec.Struct, frozen=True):
     """Infinite if any staleness will do."""
     ttl: float | None = None
     """How long the answer may be kept."""
+    private: bool = False
+    """Share nothing with other tenants: neither this answer nor theirs."""
     namespace: str | None = None
     tags: tuple[str, ...] = ()
     """What the answer can be purged by."""
+
+    @property
+    def stays_alone(self) -> bool:
+        """The request is none that tenants share: it says so, or has a partition of its own."""
+        return self.private or self.namespace is not None
 
 
 NO_DIRECTIVES = Directives()
@@ -72,13 +80,14 @@ def read_directives(
         min_fresh=header.min_fresh,
         max_stale=header.max_stale,
         ttl=_least(own, member.ttl),
+        private=header.private,
         namespace=member.namespace,
         tags=() if tags is None else _tags(tags),
     )
 
 
 def _cache_control(value: str) -> Directives:
-    flags = {"no-cache": False, "no-store": False, "only-if-cached": False}
+    flags = {"no-cache": False, "no-store": False, "only-if-cached": False, "private": False}
     times: dict[str, list[float]] = {"max-age": [], "min-fresh": [], "max-stale": []}
     for name, argument in _directives(value):
         if name in flags:
@@ -91,6 +100,7 @@ def _cache_control(value: str) -> Directives:
         no_cache=flags["no-cache"],
         no_store=flags["no-store"],
         only_if_cached=flags["only-if-cached"],
+        private=flags["private"],
         max_age=min(times["max-age"], default=None),
         min_fresh=max(times["min-fresh"], default=None),
         max_stale=min(times["max-stale"], default=None),

@@ -47,6 +47,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
     """What the answer cost, if its price is known."""
     cost_s: float = 0.0
     """How long the upstream took."""
+    contributor: Text = ""
+    """Whose answer it was before a group took it over; empty for a tenant's own."""
+    contributed: int = 0
+    """The contributor's epoch then: what is purged of it is dead in the group as well."""
 
     def fresh(self, now: float) -> bool:
         """Return whether the entry may be served without asking anybody."""

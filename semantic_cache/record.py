@@ -32,6 +32,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fals
     stale_until: float
     tags: tuple[Text, ...] = ()
     epoch: int = 0
+    contributor: Text = ""
+    contributed: int = 0
+    """As `Entry` has them."""
 
 
 class Learnt(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -44,11 +47,13 @@ class Learnt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     times: tuple[float, ...] = ()
     """When each of the observations was made, in seconds since the epoch: the labels of many entries together
     are looked at in their order."""
+    withdrawn: bool = False
+    """A group had the answer and one of its tenants found it wrong: no group ever has it again."""
 
     def blocking(self, question: bytes) -> Learnt:
         """Return the same with one more question that it never answers again."""
         others = tuple(digest for digest in self.blocked if digest != question)
-        return Learnt(self.observations, (*others, question)[-MAX_BLOCKED:], self.times)
+        return msgspec.structs.replace(self, blocked=(*others, question)[-MAX_BLOCKED:])
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

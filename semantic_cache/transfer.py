@@ -45,8 +45,8 @@ async def export_lines(store: Store, tenant: str | None = None) -> AsyncIterator
 async def import_line(store: Store, line: bytes) -> bool:
     """Keep the answer of a line; returns whether it was still worth keeping.
 
-    It is of the epoch that its tenant is in here, whatever that was elsewhere. Raises BadLine,
-    StoreUnavailable.
+    It is of the epochs that its tenant and its contributor are in here, whatever those were elsewhere. Raises
+    BadLine, StoreUnavailable.
     """
     try:
         read = _DECODE(line)
@@ -55,9 +55,14 @@ async def import_line(store: Store, line: bytes) -> bool:
     if read.version != VERSION or not read.tenant or read.entry.tenant != read.tenant or len(read.key) != 32:
         raise BadLine("this is no line of an export of this release")
     key = ExactKey(read.tenant, read.key)
-    epoch = (await store.epochs(read.tenant)).now
-    record = None if read.record is None else msgspec.structs.replace(read.record, epoch=epoch)
-    kept = await store.put(key, msgspec.structs.replace(read.entry, epoch=epoch), record)
+    epoch, contributed = (await store.epochs(read.tenant)).now, 0
+    if read.entry.contributor:
+        contributed = (await store.epochs(read.entry.contributor)).now
+    entry = msgspec.structs.replace(read.entry, epoch=epoch, contributed=contributed)
+    record = read.record
+    if record is not None:
+        record = msgspec.structs.replace(record, epoch=epoch, contributed=contributed)
+    kept = await store.put(key, entry, record)
     if kept and read.learnt is not None and read.learnt != Learnt():
         await store.teach(key, b"", encode(read.learnt))
     return kept

@@ -35,6 +35,8 @@ _MIB = 1024 * 1024
 def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None = None) -> None:
     """Count what the cache holds, by tenant and model.
 
+    What a group of tenants shares is counted under '@' and the group's name, with whose answers they are.
+
     Parameters
     ----------
     tenant
@@ -47,10 +49,13 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
 
     async def count(store: Store) -> dict[str, object]:
         by_model: Counter[tuple[str, str]] = Counter()
+        contributed: dict[str, Counter[str]] = {}
         epochs: dict[str, int] = {}
         usd, records = 0.0, 0
         async for kept in store.scan(tenant):
             by_model[kept.key.tenant, kept.entry.model] += 1
+            if kept.entry.contributor:
+                contributed.setdefault(kept.key.tenant, Counter())[kept.entry.contributor] += 1
             usd += kept.entry.cost_usd
             records += kept.stored is not None
         for name in {name for name, _ in by_model}:
@@ -65,6 +70,7 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
                 name: {
                     "epoch": epochs[name],
                     "models": {model: n for (of, model), n in sorted(by_model.items()) if of == name},
+                    **({"contributors": contributed[name]} if name in contributed else {}),
                 }
                 for name in sorted(epochs)
             },
@@ -125,9 +131,14 @@ def purge(
 
     async def count(store: Store) -> int:
         found = 0
-        async for kept in store.scan(tenant):
-            meant = model in (None, kept.entry.model) and (tag is None or tag in kept.entry.tags)
-            found += meant and (before_epoch is None or kept.entry.epoch < before_epoch)
+        # What a group has of a tenant goes with the tenant's own.
+        async for kept in store.scan():
+            entry, mine = kept.entry, tenant in (None, kept.key.tenant)
+            if not mine and kept.entry.contributor != tenant:
+                continue
+            epoch = entry.epoch if mine else entry.contributed
+            meant = model in (None, entry.model) and (tag is None or tag in entry.tags)
+            found += meant and (before_epoch is None or epoch < before_epoch)
         return found
 
     async def work(store: Store) -> None:

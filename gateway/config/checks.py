@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from yarl import URL
 
 from gateway.config.document import Node, Place
-from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream
+from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream, SharedCache
 from gateway.errors import ConfigError, StateUnavailable
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
@@ -26,6 +26,7 @@ def check(config: Config, document: Node) -> None:
             _check_url(upstream.base_url, _place(document, "upstreams", name, "base_url"))
     _check_models(config, document)
     _check_semantic(config, document)
+    _check_shared(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -74,6 +75,34 @@ def _check_semantic(config: Config, document: Node) -> None:
     if semantic.judge is not None and semantic.judge not in names and ANY_MODEL not in config.models:
         place = _place(document, "cache", "semantic", "judge")
         raise ConfigError(f"{place}: there is no model '{semantic.judge}'{_near(semantic.judge, names)}")
+
+
+def _check_shared(config: Config, document: Node) -> None:
+    groups = config.cache.shared if config.cache is not None else ()
+    entries = document.find("cache", "shared")
+    known = {*config.models, *config.routes} - {ANY_MODEL}
+    for at, group in enumerate(groups):
+        place = entries.value[at].place if entries is not None else document.place
+        if len(set(group.tenants)) < len(group.tenants):
+            raise ConfigError(f"{place}: '{group.name}' names a tenant twice")
+        for model in group.models or ():
+            if model not in known and (model == ANY_MODEL or ANY_MODEL not in config.models):
+                raise ConfigError(f"{place}: there is no model '{model}'{_near(model, known)}")
+        for other in groups[:at]:
+            if group.name == other.name:
+                raise ConfigError(f"{place}: there is a group '{group.name}' already")
+            if (tenant := _shared_twice(group, other)) is not None:
+                raise ConfigError(
+                    f"{place}: the tenant '{tenant}' would share a model's answers with two groups, "
+                    f"'{other.name}' and '{group.name}'"
+                )
+
+
+def _shared_twice(one: SharedCache, other: SharedCache) -> str | None:
+    """Return a tenant that is in both groups for one model, if there is one."""
+    apart = one.models is not None and other.models is not None and set(one.models).isdisjoint(other.models)
+    both = () if apart else [tenant for tenant in one.tenants if tenant in other.tenants]
+    return next(iter(both), None)
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -18,6 +18,9 @@ OPEN_TENANT = "default"
 TENANT_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """A name that is safe in Redis keys (where it is the hash tag), metric labels and terminals."""
 
+MAX_MEMBERS = 64
+"""Tenants of one group: a fresh answer is compared with what each of the others has."""
+
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -201,6 +204,15 @@ class SemanticConfig(Struct, frozen=True):
     """Memory for vectors."""
 
 
+class SharedCache(Struct, frozen=True):
+    """A group of tenants that share answers, each once two of them have got it."""
+
+    name: TenantName
+    tenants: Annotated[tuple[TenantName, ...], Meta(min_length=2, max_length=MAX_MEMBERS)]
+    models: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """The models, by their names in requests, whose answers are shared; without it, all."""
+
+
 class CacheConfig(Struct, frozen=True):
     """The answer cache. `cache: null` switches it off."""
 
@@ -218,6 +230,8 @@ class CacheConfig(Struct, frozen=True):
     mode: Literal["serve", "observe"] = "serve"
     """observe: the semantic tier serves nothing, and reports what it would have."""
     semantic: SemanticConfig | None = SemanticConfig()
+    shared: tuple[SharedCache, ...] = ()
+    """Who shares answers; everybody else's are his own."""
 
 
 class TelemetryConfig(Struct, frozen=True):

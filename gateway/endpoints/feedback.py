@@ -1,7 +1,8 @@
 """`/forebay/requests/{id}/feedback`: whether the answer to one of the last requests was good.
 
 A bad answer of another question never answers this one again, and counts against its entry; a bad answer of
-the question's own is forgotten, so that it is fetched anew.
+the question's own is forgotten, so that it is fetched anew. A bad answer that a group shares is nobody's any
+more but its contributor's.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from gateway.state.settled import SettledAnswer
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.client import SemanticClient
-from semantic_cache.semantic.protocol import Block, Learn, Learned
+from semantic_cache.semantic.protocol import Block, Learn, Learned, Withdraw
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
 
-Effect: TypeAlias = Literal["blocked", "forgotten", "learnt", "none"]
+Effect: TypeAlias = Literal["blocked", "forgotten", "learnt", "none", "withdrawn"]
 PATIENCE_S = 5.0
 _MOST_BYTES = 4096
 
@@ -77,23 +78,46 @@ class FeedbackOn:
 
     async def _apply(self, tenant: str, stored: SettledAnswer, store: Store, *, good: bool) -> Effect:
         entry, question = bytes.fromhex(stored.entry), bytes.fromhex(stored.question)
+        if good:
+            return await self._praise(stored)
+        if entry != question:
+            self._metrics.semantic_label("feedback", good)
+        if stored.group:
+            shared = ExactKey(stored.group, entry)
+            if await self._withdraw(shared, store, None if stored.holder == stored.group else tenant):
+                await store.delete(shared)
+            if stored.holder == stored.group:
+                return "withdrawn"
         if entry == question:
-            if good:
-                return "none"
             await store.delete(ExactKey(tenant, entry))
             return "forgotten"
         if self._client is None:
             return "none"
-        self._metrics.semantic_label("feedback", good)
-        if good:
-            learned = await self._client.ask(Learn(stored.ticket, True), Learned, PATIENCE_S)
-            return "none" if learned is None or learned.same is None else "learnt"
         blocked = await self._client.ask(Block(tenant, entry, question, stored.ticket), Learned, PATIENCE_S)
         if blocked is not None and blocked.same is not None:
             return "blocked"
         # Whatever keeps the process from learning, this answer is not given to that question again.
         await store.delete(ExactKey(tenant, entry))
         return "forgotten"
+
+    async def _praise(self, stored: SettledAnswer) -> Effect:
+        if self._client is None or stored.entry == stored.question:
+            return "none"
+        self._metrics.semantic_label("feedback", True)
+        learned = await self._client.ask(Learn(stored.ticket, True), Learned, PATIENCE_S)
+        return "none" if learned is None or learned.same is None else "learnt"
+
+    async def _withdraw(self, shared: ExactKey, store: Store, contributor: str | None) -> bool:
+        """See to it that a group's answer is not confirmed again; returns whether there is one to be deleted.
+
+        If a `contributor` is named, only one of his.
+        """
+        entry = await store.get(shared)
+        if entry is None or contributor not in (None, entry.contributor):
+            return False
+        if self._client is not None and entry.contributor:
+            await self._client.ask(Withdraw(entry.contributor, shared.digest), Learned, PATIENCE_S)
+        return True
 
 
 async def _read(request: web.BaseRequest) -> bool:

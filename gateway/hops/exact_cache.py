@@ -1,5 +1,7 @@
 """Answers from the exact tier of the cache: the same request, by the same tenant, has been answered before.
 
+Or by another one of its group, if two of them have got that answer; the tenant's own goes first.
+
 Fails open: a store that does not answer costs a hit and nothing else.
 """
 
@@ -15,6 +17,7 @@ from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
 from gateway.errors import NotInCache
 from gateway.exchange import Exchange
+from gateway.groups import Groups
 from gateway.pipeline import Next
 from gateway.wire import headers
 from gateway.wire.sse import data_event
@@ -55,6 +58,7 @@ class ExactCache:
         """`refresh` fetches a stale request's answer anew in the background."""
         self._store = store
         self._sampled = config.sampled
+        self._groups = Groups(config.shared)
         self._tracer = tracer
         self._refresh = refresh
         self._clock = clock
@@ -80,26 +84,35 @@ class ExactCache:
         directives = cache_directives(ex, question.cache)
         if reason := refuse_request(question, self._sampled):
             return CacheState(directives, reason=reason)
-        scope = scope_of(ex, question, directives)
+        group = None if directives.stays_alone else self._groups.find(ex.tenant, question.model)
+        scope = scope_of(ex, question, directives, group)
+        key = ExactKey.of(scope, question)
         return CacheState(
             directives,
-            ExactKey.of(scope, question),
+            key,
             verdict="miss",
             scope=scope,
             question=question,
             threshold=headers.similarity_threshold(ex.headers),
+            group=group,
+            shared=None if group is None else key.held_by(scope.group),
         )
 
     async def _look_up(self, ex: Exchange, state: CacheState) -> Answer | None:
         assert state.key is not None and ex.view is not None
         span = self._tracer.start(names.CACHE_EXACT, parent=ex.span)
         try:
-            entry = await self._store.get(state.key)
             now = self._clock()
-            use = Use.NO if entry is None else use_of(entry, state.directives, now)
+            state.holder, use = state.key.tenant, Use.NO
+            entry = await self._store.get(state.key)
+            if entry is not None:
+                use = self._use_of(ex, state, entry, now)
+            if state.shared is not None and use is not Use.FRESH:
+                other = await self._store.get(state.shared)
+                found = Use.NO if other is None else self._use_of(ex, state, other, now)
+                if found is Use.FRESH or use is Use.NO:
+                    entry, use, state.holder = other, found, state.shared.tenant
             if entry is None or use is Use.NO:
-                return None
-            if not can_serve(entry, stream=ex.view.stream, usage_wanted=ex.view.usage_wanted):
                 return None
             if entry.trace_id:
                 span.link(TraceContext(entry.trace_id, entry.span_id, SAMPLED))
@@ -108,6 +121,8 @@ class ExactCache:
                 self._refresh(ex, state.key)
             else:
                 state.verdict = "hit-exact"
+            if (sharing := _sharing(state)) is not None:
+                span.set(names.FOREBAY_CACHE_SHARING, sharing)
             span.set(names.FOREBAY_CACHE_AGE, entry.age(now))
             self._note_hit(ex, state, entry, now)
             return replay(ex, entry, now)
@@ -119,10 +134,17 @@ class ExactCache:
             span.set(names.FOREBAY_CACHE_VERDICT, state.verdict)
             span.end()
 
+    @staticmethod
+    def _use_of(ex: Exchange, state: CacheState, entry: Entry, now: float) -> Use:
+        assert ex.view is not None
+        if not can_serve(entry, stream=ex.view.stream, usage_wanted=ex.view.usage_wanted):
+            return Use.NO
+        return use_of(entry, state.directives, now)
+
     def _note_hit(self, ex: Exchange, state: CacheState, entry: Entry, now: float) -> None:
         sent = ex.reply_headers
         sent[headers.CACHE] = state.verdict
-        sent[CACHE_STATUS] = hit_status(entry, now)
+        sent[CACHE_STATUS] = hit_status(entry, now, _sharing(state))
         sent[AGE] = age_header(entry, now)
 
     def _note_forward(self, ex: Exchange, state: CacheState) -> None:
@@ -141,6 +163,13 @@ class ExactCache:
             why = "request"
         ex.reply_headers[headers.CACHE] = state.verdict
         ex.reply_headers[CACHE_STATUS] = _forward_status(why, state.verdict == "coalesced", state.reason)
+
+
+def _sharing(state: CacheState) -> str | None:
+    """Return whose an answer in a shared scope is: the group's, or the tenant's own."""
+    if state.shared is None:
+        return None
+    return "confirmed" if state.holder == state.shared.tenant else "quarantined"
 
 
 @lru_cache(64)

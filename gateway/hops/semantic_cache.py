@@ -1,4 +1,5 @@
-"""Answers from the semantic tier: the same tenant has asked something that means the same, in the same scope.
+"""Answers from the semantic tier: the same tenant has asked something that means the same, in the same scope;
+or its group has, and two of its tenants have got the same answer.
 
 The semantic process decides; this hop asks it, and serves what it names only after reading it anew from the
 store, where it may have expired or been purged meanwhile. It stands behind the coalescing hop, so one call of
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from gateway.answer import Answer
 from gateway.cache_state import Asked, CacheState, SemanticHit
 from gateway.config.schema import SemanticConfig
+from gateway.confirmer import Confirmer
 from gateway.exchange import Exchange
 from gateway.explorer import Explorer
 from gateway.hops.exact_cache import replay
@@ -45,6 +47,7 @@ class SemanticCache:
         config: SemanticConfig,
         rules: Rules,
         explorer: Explorer,
+        confirmer: Confirmer,
         tracer: Tracer,
         metrics: GatewayMetrics,
         *,
@@ -58,6 +61,7 @@ class SemanticCache:
         self._deadline_s = config.deadline_ms / 1000
         self._rules = rules
         self._explorer = explorer
+        self._confirmer = confirmer
         self._tracer = tracer
         self._metrics = metrics
         self._observe = observe
@@ -108,6 +112,8 @@ class SemanticCache:
             error_budget=self._error_budget,
             threshold=state.threshold,
             patience_s=self._deadline_s,
+            group=state.scope.group,
+            peers=() if state.group is None else _others(state.group.tenants, state.key.tenant),
         )
         started = time.monotonic()
         looked = await self._client.ask(look, Looked, self._deadline_s)
@@ -126,7 +132,13 @@ class SemanticCache:
         named = looked.serve or looked.explored
         if named is None:
             return "miss", looked.reason, None
-        key = ExactKey(state.key.tenant, named)
+        key = ExactKey(looked.holder, named)
+        servable = key.tenant == state.key.tenant or (
+            state.shared is not None and key.tenant == state.shared.tenant
+        )
+        if not servable and (looked.serve is not None or not _is_peer(state, key.tenant)):
+            # The process says so of none: whatever it mixes up, nobody is given a stranger's answer.
+            return "miss", "not_replayable", None
         now = self._clock()
         started = time.monotonic()
         entry = await self._store.get(key)
@@ -135,8 +147,11 @@ class SemanticCache:
             # The process has not heard of it yet, unless it is the caller who wants something fresher.
             self._client.tell(Hurry())
             return "miss", "gone", None
-        if not self._fits(ex, state, entry):
+        if not self._fits(ex, key, entry):
             return "miss", "not_replayable", None
+        if not servable:
+            asked.compare = self._confirmer.other_question(ex, state, key)
+            return "explore", looked.reason, None
         explore = self._explorer.comparing(ex, state, asked, looked.ticket, key, entry)
         if looked.serve is None:
             asked.compare = explore
@@ -157,11 +172,19 @@ class SemanticCache:
         return "serve", looked.reason, answer
 
     @staticmethod
-    def _fits(ex: Exchange, state: CacheState, entry: Entry) -> bool:
-        assert ex.view is not None and state.key is not None
+    def _fits(ex: Exchange, key: ExactKey, entry: Entry) -> bool:
+        assert ex.view is not None
         # The scope says all of this already; a store that mixes something up must not get any further.
-        same = entry.endpoint == "chat" and entry.model == ex.view.model and entry.tenant == state.key.tenant
+        same = entry.endpoint == "chat" and entry.model == ex.view.model and entry.tenant == key.tenant
         return same and can_serve(entry, stream=ex.view.stream, usage_wanted=ex.view.usage_wanted)
+
+
+def _others(tenants: tuple[str, ...], tenant: str) -> tuple[str, ...]:
+    return tuple(other for other in tenants if other != tenant)
+
+
+def _is_peer(state: CacheState, tenant: str) -> bool:
+    return state.group is not None and tenant in state.group.tenants
 
 
 def _describe(span: Span, looked: Looked) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gateway.answer import Answer, Events
 from gateway.cache_state import ANSWER_ENDPOINTS, CacheState
 from gateway.config.schema import CacheConfig
+from gateway.confirmer import Confirmer
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.settlement import cost_of
@@ -50,10 +51,13 @@ class StoreAnswer:
         config: CacheConfig,
         metrics: GatewayMetrics,
         semantic: Semantic | None = None,
+        confirmer: Confirmer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`semantic` says which answers may serve other questions; without it, none."""
+        """`semantic` says which answers may serve other questions, `confirmer` which may serve other tenants;
+        without them, none."""
         self._semantic = semantic
+        self._confirmer = confirmer
         self._store = store
         self._lifetimes = Lifetimes(config.ttl_s, config.stale_s)
         self._metrics = metrics
@@ -100,6 +104,8 @@ class StoreAnswer:
                 outcome = STORED if kept else "budget"
                 if kept and record is not None and self._semantic is not None:
                     self._semantic.client.tell(Hurry())
+            if state.shared is not None and self._confirmer is not None:
+                self._confirmer.same_question(ex, state, verdict.answer)
             if state.asked is not None and state.asked.compare is not None:
                 state.asked.compare(verdict.answer)
         self._metrics.cache_admission(outcome)

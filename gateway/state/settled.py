@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import msgspec
+
+from semantic_cache.fair_memory import FairMemory
 
 CAPACITY = 2048
 
@@ -54,6 +54,10 @@ class SettledAnswer(msgspec.Struct, frozen=True, gc=False):
     """The key of the answer, which is another one for a semantic hit."""
     similarity: float | None = None
     ticket: int = 0
+    holder: str = ""
+    """Who has the answer: the tenant, or its group (`@NAME`)."""
+    group: str = ""
+    """The group that the request shares with."""
 
 
 class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -82,17 +86,17 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SettledRequests:
-    """A bounded record; the oldest request makes room."""
+    """A bounded record that tenants share fairly."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._requests: OrderedDict[str, SettledRequest] = OrderedDict()
+        self._requests: FairMemory[str, SettledRequest] = FairMemory(capacity)
+
+    def __len__(self) -> int:
+        return len(self._requests)
 
     def add(self, request: SettledRequest) -> None:
         """Remember a request."""
-        self._requests[request.id] = request
-        if len(self._requests) > self._capacity:
-            self._requests.popitem(last=False)
+        self._requests.put(request.tenant, request.id, request)
 
     def get(self, request_id: str) -> SettledRequest | None:
         """Return a request that is still remembered."""

@@ -36,7 +36,8 @@ class Shift:
     sd: float
 
 
-@lru_cache(maxsize=4096)
+# Each holds all labels of a scope, a thousand or more.
+@lru_cache(maxsize=256)
 def scope_shift(seen: tuple[Observation, ...]) -> Shift:
     """Fit a scope's shift to its labels."""
     return _fit([obs.score for obs in seen], [obs.same for obs in seen], SCOPE_SD)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, Word, passages
 
@@ -19,7 +19,7 @@ class Alignment:
     only_b: tuple[Word, ...]
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def align(a: Text, b: Text) -> Alignment:
     """Align two texts; a word that repeats is matched in order of appearance.
 

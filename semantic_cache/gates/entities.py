@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.text import Text, Word
 from semantic_cache.gates.words import words_in
 
@@ -34,13 +33,13 @@ def entities(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def names(text: Text) -> frozenset[str]:
     """Return the stems of a text's names."""
     return frozenset(word.stem for word in _names(text))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _names(text: Text) -> tuple[Word, ...]:
     if _shouted(text):
         return ()
@@ -68,6 +67,6 @@ def _found(word: Word, text: Text) -> bool:
     return _ALIASES.get(word.lower, word.lower) in _aliases(text)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _aliases(text: Text) -> frozenset[str]:
     return frozenset(_ALIASES.get(word, word) for word in text.lowers)

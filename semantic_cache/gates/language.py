@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.lexicon import FUNCTION_WORDS
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.text import Text
 
 NAME = "language"
@@ -37,7 +37,7 @@ def language(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _script(raw: str) -> str:
     """Name the first script other than Latin, or "" if there is none."""
     if raw.isascii():
@@ -52,7 +52,7 @@ def _script(raw: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _spoken(text: Text) -> str:
     english = sum(word.lower in _ENGLISH for word in text.words)
     found = dict.fromkeys(_MARKERS, 0)

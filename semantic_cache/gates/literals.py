@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
 
 from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.text import Text
 
 NAME = "literals"
@@ -45,12 +45,12 @@ def literals(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _operators(text: Text) -> Counter[str]:
     return Counter(_OPERATORS.findall(text.raw))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _literals(text: Text) -> Counter[str]:
     return Counter(
         literal.strip("`\"“”'").strip() if not literal.startswith("```") else literal

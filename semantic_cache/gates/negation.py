@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from semantic_cache.gates.antonyms import opposite
 from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, Word, passages
 from semantic_cache.gates.words import words_in
@@ -44,7 +43,7 @@ def negation(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def opposites(a: Text, b: Text) -> tuple[tuple[str, str], ...]:
     """Return pairs of a word that only `a` has and a word that only `b` has which are opposites."""
     only_a = [word for word in a.words if word.stem not in b.stems]
@@ -69,7 +68,7 @@ def opposed(one: Word, other: Word) -> bool:
     return opposite(one.lower, other.lower) or opposite(one.stem, other.stem)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _negated(text: Text) -> tuple[str, ...]:
     """Return, for each negator, the stem of the first meaningful word after it (or "" at the end)."""
     out = []

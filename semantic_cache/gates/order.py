@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from semantic_cache.gates.base import GateVerdict
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.synonyms import synonymous
 from semantic_cache.gates.text import Text, passages
 
@@ -105,7 +104,7 @@ def order(a: Text, b: Text) -> GateVerdict:
     return GateVerdict(NAME, True)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _marked(text: Text) -> frozenset[str]:
     """Return which kinds of markers a text has."""
     flat = text.flat

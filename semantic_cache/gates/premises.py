@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from semantic_cache.gates.alignment import align
 from semantic_cache.gates.base import GateVerdict
 from semantic_cache.gates.categories import exclusive
 from semantic_cache.gates.entities import names
 from semantic_cache.gates.negation import opposites
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.text import Text, Word, passages
 from semantic_cache.gates.words import words_in
 
@@ -70,13 +70,13 @@ def _asked(a: Text, b: Text) -> str:
     return "yes or no" if _yes_no(a) != _yes_no(b) else ""
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _kinds(text: Text) -> frozenset[str]:
     """Return what a question asks for, of the kinds that no other wording hides."""
     return frozenset(kind for kind, pattern in _ASKED.items() if pattern.search(text.flat))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _yes_no(text: Text) -> bool:
     first = next((word for word in text.words if not word.framed), None)
     return first is not None and first.lower in _YES_NO | {"i", "you", "we"} and not _ASKING.search(text.flat)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
+from semantic_cache.gates.remembered import remembered
 from semantic_cache.gates.text import Text, stem
 from semantic_cache.gates.words import words_in
 
@@ -125,7 +125,7 @@ class Quantity:
     begin: int
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def quantities(text: Text) -> tuple[Quantity, ...]:
     """Return a question's quantities, in order; they are remembered."""
     return read_quantities(text)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from semantic_cache.gates.lexicon import CONTRACTIONS, FUNCTION_WORDS, IRREGULAR, SPELLING
+from semantic_cache.gates.remembered import remembered
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?:-[^\W\d_]+)*|\d+(?:[.,:/]\d+)*(?:st|nd|rd|th)?\b|[$€£¥%]")
 _SENTENCE_END = re.compile(r"[.!?;]+[\"')\]]*\s+|\n+")
@@ -90,7 +91,7 @@ def passages(a: Text, b: Text) -> bool:
     return (a.long or b.long) and min(len(a.content), len(b.content)) >= LONG // 2
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def parse(raw: str) -> Text:
     """Take a question apart; the last ones are remembered, with what the gates found in them."""
     return take_apart(raw)

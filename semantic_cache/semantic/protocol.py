@@ -40,6 +40,11 @@ class Look(Message, frozen=True, tag="look"):
     """Similarity below which nothing is served, if the caller wants it tighter."""
     patience_s: float | None = None
     """How long the caller waits: what takes longer is not worth doing."""
+    group: str = ""
+    """Whose confirmed answers may serve the question as well (`Scope.group`); empty: it is not shared."""
+    peers: tuple[str, ...] = ()
+    """The group's other tenants: an answer that only one of them has had is never served, but may be named
+    for the fresh one to be compared with."""
 
 
 class Explain(Message, frozen=True, tag="explain"):
@@ -82,6 +87,14 @@ class Learn(Message, frozen=True, tag="learn"):
     stored: str = ""
 
 
+class Vouch(Message, frozen=True, tag="vouch"):
+    """Does a tenant's fresh answer say what another's stored one says? Answered by Learned; nothing is learnt
+    by it."""
+
+    fresh: str
+    stored: str
+
+
 class Block(Message, frozen=True, tag="block"):
     """Somebody says that an entry's answer was wrong for this question. Answered by Learned."""
 
@@ -89,6 +102,13 @@ class Block(Message, frozen=True, tag="block"):
     entry: bytes
     question: bytes
     ticket: int = 0
+
+
+class Withdraw(Message, frozen=True, tag="withdraw"):
+    """A tenant found an answer wrong that this one had contributed to their group. Answered by Learned."""
+
+    tenant: str
+    entry: bytes
 
 
 class Hurry(Message, frozen=True, tag="hurry"):
@@ -156,6 +176,8 @@ class Looked(Message, frozen=True, tag="looked"):
     considered: list[Considered] = []
     steps: Steps | None = None
     """None if there was nothing to decide."""
+    holder: str = ""
+    """Who has the answer named: the tenant itself, its group, or, of one that is explored, a peer."""
 
 
 class Embedded(Message, frozen=True, tag="embedded"):
@@ -209,7 +231,7 @@ class Failed(Message, frozen=True, tag="failed"):
     reason: str
 
 
-Call: TypeAlias = Look | Explain | Embed | Rank | Search | Learn | Block | Hurry | Stats
+Call: TypeAlias = Look | Explain | Embed | Rank | Search | Learn | Vouch | Block | Withdraw | Hurry | Stats
 Reply: TypeAlias = Looked | Embedded | Ranked | Found | Learned | Numbers | Failed
 
 _ENCODE = msgspec.msgpack.Encoder().encode

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from semantic_cache.answer_shape import TEXTS
 from semantic_cache.question import Question
 
 _DECODE = msgspec.json.Decoder().decode
@@ -72,6 +73,22 @@ def answer_text(answer: bytes) -> str:
     """Return the text of a stored answer of a chat."""
     content = _DECODE(answer)["choices"][0]["message"].get("content")
     return content if isinstance(content, str) else ""
+
+
+class AnswerTexts(NamedTuple):
+    """All that a stored answer says in words."""
+
+    said: str
+    beside: tuple[str, ...]
+    """Chains of thought, a refusal."""
+
+
+def answer_texts(answer: bytes) -> AnswerTexts:
+    """Return the texts of a stored answer of a chat or a completion."""
+    choice = _DECODE(answer)["choices"][0]
+    message = choice.get("message") or {"content": choice.get("text")}
+    texts = [message.get(name) or "" for name in TEXTS if name != "content"]
+    return AnswerTexts(message.get("content") or "", tuple(texts))
 
 
 def is_time_bound(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from semantic_cache.entry import Entry
 from semantic_cache.epochs import Epochs
@@ -48,6 +48,20 @@ class Kept:
     stored: Stored | None
 
 
+class Found(NamedTuple):
+    """What lies under a key."""
+
+    stored: bytes
+    """As the store has it; empty if there is nothing."""
+    entry: Entry | None
+    """What that is, if it may be served."""
+    dead: bool = False
+    """It never will be again: purged, or not what was written."""
+
+
+NOTHING = Found(b"", None)
+
+
 class StoreEvent(Enum):
     """What a store tells about itself, with a count."""
 
@@ -78,13 +92,26 @@ class Store(Protocol):
     """Whether `get` gives way to others while it runs; if not, no clock of the caller's can interrupt it."""
 
     async def get(self, key: ExactKey) -> Entry | None:
-        """Return the entry, or None if there is none, or none that is still what was written."""
+        """Return the entry, or None if there is none, or none that is still what was written.
+
+        What a group has of a contributor is dead when its epochs say so, or the contributor's.
+        """
 
     async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
         """Keep the entry in place of an older one; it is kept when this returns True.
 
         `record` is kept, told of and forgotten together with it; what was learnt about an older one of the
         same key stays. False says that the entry is past its time or larger than a tenth of the budget.
+        """
+
+    async def beside(self, key: ExactKey) -> Stored | None:
+        """Return the record that lies beside an entry, with what was learnt about it, if there is one."""
+
+    async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
+        """Keep the entry unless there is a fresh one; of several callers at once one gets True.
+
+        `stored` has the record to keep beside it, and what was learnt already. False says that there is
+        another one, or what `put` says by it.
         """
 
     async def delete(self, key: ExactKey) -> None:

@@ -18,9 +18,18 @@ from typing import Any
 from semantic_cache.entry import Entry, decode_entry, encode_entry
 from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.errors import CorruptEntry, StoreUnavailable
-from semantic_cache.record import Record, decode_stored, encode
+from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import (
+    NOTHING,
+    Budget,
+    Found,
+    Kept,
+    OnEvent,
+    StoreEvent,
+    StoreStats,
+    ignore_event,
+)
 from semantic_cache.store.fair_share import level
 from semantic_cache.store.feed import Feed
 from semantic_cache.store.redis_feed import RedisFeed
@@ -28,12 +37,14 @@ from semantic_cache.store.redis_flights import RedisFlights
 from semantic_cache.store.redis_link import TIMEOUT_S, RedisLink
 from semantic_cache.store.redis_scripts import (
     CLEAR,
+    CONFIRM,
     DELETE,
     PUT,
     RAISE,
     TEACH,
     TENANTS,
     TRIM,
+    Script,
     digest_of,
     entry_prefix,
     key_of,
@@ -45,6 +56,8 @@ from semantic_cache.store.worth import credit_ms
 # What an entry costs Redis besides its bytes: its key and time, two sorted sets, a hash field.
 ENTRY_BYTES = 512
 _LARGEST_SHARE = 10
+# What may wait for a server that takes it more slowly than it comes.
+_MAX_WAITING_BYTES = 32 * 1024 * 1024
 _LOW_WATER = 0.95
 _SCAN = 200
 _TOUCHES = 256
@@ -75,33 +88,66 @@ class RedisStore:
         self._touches = 0
         self._last_moment = 0.0
         self._touched_at = time.monotonic()
+        self._waiting_bytes = 0
         self._puts_left = 0
         self._bytes_left = 0
         self._looking = self._look_again = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: ExactKey) -> Entry | None:
+        found = await self._look(key)
+        if found.dead:
+            self._later(self.delete(key))
+        return found.entry
+
+    async def _look(self, key: ExactKey) -> Found:
+        """Return what lies there, served or not."""
         tag, member = tag_of(key.tenant), member_of(key.digest)
         name, epochs = entry_prefix(tag) + member, key_of(tag, "epochs")
         stored, purged = await self._link.read("MGET", name, epochs)
         if stored is None:
-            return None
+            return NOTHING
         try:
             entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
-            self._later(self.delete(key))
-            return None
+            return Found(stored, None, dead=True)
         now = self._clock()
         if now >= entry.stale_until:
-            return None
-        if purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags):
-            self._later(self.delete(key))
-            return None
+            return Found(stored, None)
+        if (
+            purged is not None and decode_epochs(purged).dead(entry.epoch, entry.model, entry.tags)
+        ) or await self._withdrawn(entry):
+            return Found(stored, None, dead=True)
         self._touch(tag, member, now, credit_ms(entry, len(stored)))
-        return entry
+        return Found(stored, entry)
+
+    async def _withdrawn(self, entry: Entry) -> bool:
+        """Return whether the entry was another one's and has been purged of him."""
+        return bool(entry.contributor) and (await self.epochs(entry.contributor)).dead(
+            entry.contributed, entry.model, entry.tags
+        )
 
     async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
+        return await self._keep(PUT, key, entry, record)
+
+    async def beside(self, key: ExactKey) -> Stored | None:
+        tag, member = tag_of(key.tenant), member_of(key.digest)
+        record = await self._link.read("HGET", key_of(tag, "records"), member)
+        learnt = await self._link.read("HGET", key_of(tag, "learnt"), member)
+        return None if record is None else decode_stored(key, record, learnt)
+
+    async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
+        there = await self._look(key)
+        if there.entry is not None and there.entry.fresh(self._clock()):
+            return False
+        record = None if stored is None else stored.record
+        learnt = b"" if stored is None or stored.learnt == NOTHING_LEARNT else encode(stored.learnt)
+        return await self._keep(CONFIRM, key, entry, record, there.stored, learnt)
+
+    async def _keep(
+        self, script: Script, key: ExactKey, entry: Entry, record: Record | None, *more: bytes
+    ) -> bool:
         stored = encode_entry(entry, key.digest)
         kept = b"" if record is None else encode(record)
         now = self._clock()
@@ -109,22 +155,31 @@ class RedisStore:
         if left_ms <= 0 or len(stored) + len(kept) > self._budget.bytes // _LARGEST_SHARE:
             return False
         tag, size = tag_of(key.tenant), len(stored) + len(kept) + ENTRY_BYTES
+        if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+            raise StoreUnavailable("The cache's store has too much left to write.")
         moment = self._moment(now)
-        held = await self._link.run(
-            PUT,
-            tag,
-            entry_prefix(tag),
-            member_of(key.digest),
-            moment,
-            *_limits(self._budget.entries, self._budget.bytes),
-            _milliseconds(entry.stale_until),
-            size,
-            left_ms,
-            stored,
-            moment + credit_ms(entry, len(stored)),
-            kept,
-            key.tenant,
-        )
+        self._waiting_bytes += size
+        try:
+            held = await self._link.run(
+                script,
+                tag,
+                entry_prefix(tag),
+                member_of(key.digest),
+                moment,
+                *_limits(self._budget.entries, self._budget.bytes),
+                _milliseconds(entry.stale_until),
+                size,
+                left_ms,
+                stored,
+                moment + credit_ms(entry, len(stored)),
+                kept,
+                key.tenant,
+                *more,
+            )
+        finally:
+            self._waiting_bytes -= size
+        if not held:
+            return False
         await self._note(tag, held)
         await self._look_at_times(size)
         return True
@@ -151,6 +206,7 @@ class RedisStore:
         return RedisFlights(self._url, self._link)
 
     async def scan(self, tenant: str | None = None) -> AsyncIterator[Kept]:
+        givers: dict[str, Epochs] = {}
         for tag in [tag_of(tenant)] if tenant is not None else list(await self._tenants()):
             epochs = decode_epochs(await self._link.read("GET", key_of(tag, "epochs")))
             members = await self._link.read("ZRANGE", key_of(tag, "until"), 0, -1)
@@ -169,6 +225,10 @@ class RedisStore:
                         entry = decode_entry(stored, digest)
                         owner = tenant or entry.tenant
                         dead = epochs.dead(entry.epoch, entry.model, entry.tags)
+                        if (giver := entry.contributor) and giver not in givers:
+                            givers[giver] = await self.epochs(giver)
+                        if giver:
+                            dead |= givers[giver].dead(entry.contributed, entry.model, entry.tags)
                         # Without its tenant's name nobody could ask for it by its key.
                         if not owner or dead or now >= entry.stale_until:
                             continue
@@ -192,9 +252,8 @@ class RedisStore:
         return count
 
     async def stats(self) -> StoreStats:
-        held = [
-            await self._trim(tag, self._budget.entries, self._budget.bytes) for tag in await self._tenants()
-        ]
+        limits = _limits(self._budget.entries, self._budget.bytes)
+        held = [await self._trim(tag, limits) for tag in await self._tenants()]
         records = [await self._link.read("HLEN", key_of(tag, "records")) for tag in await self._tenants()]
         return StoreStats(sum(entries for entries, _ in held), sum(size for _, size in held), sum(records))
 
@@ -220,24 +279,25 @@ class RedisStore:
         try:
             while self._look_again:
                 self._look_again = False
-                await self._look()
+                await self._level()
         finally:
             self._looking = False
 
-    async def _look(self) -> None:
+    async def _level(self) -> None:
         entries, size = self._budget.entries, self._budget.bytes
         held = await self._tenants()
         if _within(held, entries, size):
             return
         # What was noted last may have expired since.
-        held = {tag: await self._trim(tag, entries, size) for tag in held}
+        held = {tag: await self._trim(tag, _limits(entries, size)) for tag in held}
         if _within(held, entries, size):
             return
-        most = level([of for of, _ in held.values()], int(entries * _LOW_WATER))
+        # With more tenants than places each keeps its newest.
+        most = max(1, level([of for of, _ in held.values()], int(entries * _LOW_WATER)))
         most_bytes = level([of for _, of in held.values()], int(size * _LOW_WATER))
         for tag, (its_entries, its_bytes) in held.items():
             if its_entries > most or its_bytes > most_bytes:
-                await self._trim(tag, most, most_bytes)
+                await self._trim(tag, (most, most_bytes, most, most_bytes))
 
     async def _tenants(self) -> dict[str, tuple[int, int]]:
         """Return entries and bytes by tag, as of each tenant's last change."""
@@ -252,9 +312,9 @@ class RedisStore:
             if held is not None
         }
 
-    async def _trim(self, tag: str, most: int, most_bytes: int) -> tuple[int, int]:
+    async def _trim(self, tag: str, limits: tuple[int, int, int, int]) -> tuple[int, int]:
         now = _milliseconds(self._clock())
-        held = await self._link.run(TRIM, tag, entry_prefix(tag), "", now, *_limits(most, most_bytes))
+        held = await self._link.run(TRIM, tag, entry_prefix(tag), "", now, *limits)
         await self._note(tag, held)
         return _pair(held)
 

@@ -130,6 +130,7 @@ local known = redis.call('HGET', learnt, member)
 forget(member)
 redis.call('ZADD', used, worth, member)
 redis.call('ZADD', ends, ends_at, member)
+if record ~= '' and known then size = size + #known end
 redis.call('HSET', sizes, member, size)
 redis.call('INCRBY', bytes, size)
 if record ~= '' then
@@ -141,6 +142,17 @@ end
 drop_expired(now)
 return {trim(prefix, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))}
 """
+
+# What was learnt is put where the rest of it finds it, as if it had been there before.
+_CONFIRM = (
+    """
+local there = redis.call('GET', ARGV[1] .. ARGV[2])
+if there and there ~= ARGV[15] then return {} end
+redis.call('HDEL', learnt, ARGV[2])
+if ARGV[16] ~= '' then redis.call('HSET', learnt, ARGV[2], ARGV[16]) end
+"""
+    + _PUT
+)
 
 _DELETE = """
 redis.call('UNLINK', ARGV[1] .. ARGV[2])
@@ -160,6 +172,8 @@ local member, before, after = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HEXISTS', records, member) == 0 then return 0 end
 if (redis.call('HGET', learnt, member) or '') ~= before then return 0 end
 redis.call('HSET', learnt, member, after)
+redis.call('HINCRBY', sizes, member, #after - #before)
+redis.call('INCRBY', bytes, #after - #before)
 changed(member)
 return 1
 """
@@ -195,6 +209,9 @@ class Script:
 PUT = Script(_PUT)
 """Keep an entry; also the end of its time, its size, milliseconds left, itself, the moment that eviction goes
 by, its record (empty: none) and the tenant's name."""
+CONFIRM = Script(_CONFIRM)
+"""The same if there is nothing but what was seen; also the bytes of that, and what was learnt. If there is
+something else it answers nothing."""
 DELETE = Script(_DELETE)
 """Forget an entry; only prefix and member."""
 TRIM = Script(_TRIM)

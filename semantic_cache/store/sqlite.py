@@ -21,14 +21,34 @@ from typing import Any
 from semantic_cache.entry import Entry, decode_entry, encode_entry
 from semantic_cache.epochs import Epochs, decode_epochs
 from semantic_cache.errors import BadStoreUrl, CorruptEntry, StoreUnavailable
-from semantic_cache.record import Record, decode_stored, encode
+from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Budget, Kept, OnEvent, StoreEvent, StoreStats, ignore_event
+from semantic_cache.store.base import (
+    NOTHING,
+    Budget,
+    Found,
+    Kept,
+    OnEvent,
+    StoreEvent,
+    StoreStats,
+    ignore_event,
+)
 from semantic_cache.store.circuit import Circuit
 from semantic_cache.store.feed import Feed
 from semantic_cache.store.sqlite_feed import SqliteFeed
 from semantic_cache.store.sqlite_file import inode_of, is_damage, open_reader
-from semantic_cache.store.sqlite_jobs import Clear, Condemn, Delete, Job, Purge, Put, Sweep, Teach, Touch
+from semantic_cache.store.sqlite_jobs import (
+    Clear,
+    Condemn,
+    Confirm,
+    Delete,
+    Job,
+    Purge,
+    Put,
+    Sweep,
+    Teach,
+    Touch,
+)
 from semantic_cache.store.sqlite_writer import Writer
 from semantic_cache.store.worth import credit_ms
 
@@ -47,6 +67,7 @@ _SCAN = (
 )
 _SCAN_ROWS = 200
 _EPOCHS = "SELECT epochs FROM epochs WHERE tenant = ?"
+_BESIDE = "SELECT learnt, record FROM semantic WHERE tenant = ? AND key = ?"
 
 
 class SqliteStore:
@@ -80,34 +101,71 @@ class SqliteStore:
         self._touched_at = time.monotonic()
 
     async def get(self, key: ExactKey) -> Entry | None:
+        found = self._look(key)
+        if found.dead:
+            self._later(Delete(key))
+        return found.entry
+
+    def _look(self, key: ExactKey) -> Found:
+        """Return what lies there, served or not."""
         rows = self._read(_SELECT, (key.tenant, key.digest))
+        if not rows:
+            return NOTHING
+        row, stale_until, stored, epochs = rows[0]
         now = self._clock()
-        if not rows or now >= rows[0][1]:
-            return None
-        row, _, stored, epochs = rows[0]
+        if now >= stale_until:
+            return Found(stored, None)
         try:
             entry = decode_entry(stored, key.digest)
         except CorruptEntry:
             self._on_event(StoreEvent.CORRUPT, 1)
-            self._later(Delete(key))
-            return None
-        if epochs is not None and decode_epochs(epochs).dead(entry.epoch, entry.model, entry.tags):
-            self._later(Delete(key))
-            return None
+            return Found(stored, None, dead=True)
+        if (
+            epochs is not None and decode_epochs(epochs).dead(entry.epoch, entry.model, entry.tags)
+        ) or self._withdrawn(entry):
+            return Found(stored, None, dead=True)
         self._touch(row, _milliseconds(now) + credit_ms(entry, len(stored)))
-        return entry
+        return Found(stored, entry)
+
+    def _withdrawn(self, entry: Entry) -> bool:
+        """Return whether the entry was another one's and has been purged of him."""
+        return bool(entry.contributor) and self._epochs_of(entry.contributor).dead(
+            entry.contributed, entry.model, entry.tags
+        )
 
     async def put(self, key: ExactKey, entry: Entry, record: Record | None = None) -> bool:
+        put = self._to_put(key, entry, record)
+        if put is None:
+            return False
+        await self._done(self._writer.submit_soon, put)
+        return True
+
+    def _to_put(self, key: ExactKey, entry: Entry, record: Record | None) -> Put | None:
         stored = encode_entry(entry, key.digest)
         kept = b"" if record is None else encode(record)
         size = len(stored) + len(kept)
         if entry.stale_until <= self._clock() or size > self._budget.bytes // _LARGEST_SHARE:
+            return None
+        return Put(key, entry.stale_until, stored, credit_ms(entry, len(stored)), kept)
+
+    async def beside(self, key: ExactKey) -> Stored | None:
+        rows = self._read(_BESIDE, (key.tenant, key.digest))
+        return decode_stored(key, rows[0][1], rows[0][0]) if rows else None
+
+    async def confirm(self, key: ExactKey, entry: Entry, stored: Stored | None = None) -> bool:
+        there = self._look(key)
+        put = self._to_put(key, entry, None if stored is None else stored.record)
+        if put is None or (there.entry is not None and there.entry.fresh(self._clock())):
             return False
-        put = Put(key, entry.stale_until, stored, credit_ms(entry, len(stored)), kept)
-        await self._done(self._writer.submit_soon, put)
-        return True
+        learnt = b"" if stored is None or stored.learnt == NOTHING_LEARNT else encode(stored.learnt)
+        confirmed = await self._done(self._writer.submit, Confirm(put, there.stored, learnt))
+        assert isinstance(confirmed, bool)
+        return confirmed
 
     async def epochs(self, tenant: str) -> Epochs:
+        return self._epochs_of(tenant)
+
+    def _epochs_of(self, tenant: str) -> Epochs:
         rows = self._read(_EPOCHS, (tenant,))
         return decode_epochs(rows[0][0] if rows else None)
 
@@ -133,9 +191,8 @@ class SqliteStore:
             for _, owner, digest, stale_until, stored, epochs, learnt, record in rows:
                 with contextlib.suppress(CorruptEntry):
                     entry, key = decode_entry(stored, digest), ExactKey(owner, digest)
-                    if now < stale_until and not decode_epochs(epochs).dead(
-                        entry.epoch, entry.model, entry.tags
-                    ):
+                    dead = decode_epochs(epochs).dead(entry.epoch, entry.model, entry.tags)
+                    if now < stale_until and not dead and not self._withdrawn(entry):
                         beside = None if record is None else decode_stored(key, record, learnt)
                         yield Kept(key, entry, beside)
             # Others have their turn between two pages.

@@ -21,7 +21,7 @@ from semantic_cache.errors import BadStoreUrl
 _log = structlog.get_logger("semantic_cache.store")
 
 APPLICATION_ID = 0x46424159
-SCHEMA = 3
+SCHEMA = 4
 _BUSY_MS = 2000
 _CACHE_KIB = 4096
 _JOURNAL_BYTES = 16 * 1024 * 1024
@@ -29,11 +29,11 @@ _JOURNAL_PAGES = _JOURNAL_BYTES // 4096
 # Primary result codes, https://www.sqlite.org/rescode.html
 _CORRUPT, _NOT_A_DATABASE = 11, 26
 
-# Whoever inserts adds to the total, once a transaction; what goes is counted row by row, however it goes. The
-# blob stands last, so that what is read of other columns never touches its overflow pages. `changes` says
-# which records have changed, in order, and whatever changes them writes it in the same transaction; what has
-# become of one is read from `semantic`. An empty key stands for the tenant's epochs. The id in `feed` is that
-# of this very database: a follower whose database was begun anew sees it.
+# Whoever inserts adds to the total and to each tenant's holdings, once a transaction; what goes is counted
+# row by row, however it goes. The blob stands last, so that what is read of other columns never touches its
+# overflow pages. `changes` says which records have changed, in order, and whatever changes them writes it in
+# the same transaction; what has become of one is read from `semantic`. An empty key stands for the tenant's
+# epochs. The id in `feed` is that of this very database: a follower whose database was begun anew sees it.
 _TABLES = """
 CREATE TABLE entries (
   id INTEGER PRIMARY KEY,
@@ -45,12 +45,18 @@ CREATE TABLE entries (
   entry BLOB NOT NULL,
   UNIQUE (tenant, key)
 );
-CREATE INDEX entries_used ON entries (used);
+CREATE INDEX entries_used ON entries (tenant, used);
 CREATE INDEX entries_stale_until ON entries (stale_until);
 CREATE TABLE total (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO total VALUES (0, 0);
+CREATE TABLE holdings (
+  tenant TEXT PRIMARY KEY,
+  entries INTEGER NOT NULL,
+  bytes INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TRIGGER entry_gone AFTER DELETE ON entries BEGIN
   UPDATE total SET entries = entries - 1, bytes = bytes - old.size;
+  UPDATE holdings SET entries = entries - 1, bytes = bytes - old.size WHERE tenant = old.tenant;
   DELETE FROM semantic WHERE tenant = old.tenant AND key = old.key;
 END;
 

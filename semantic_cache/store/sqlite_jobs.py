@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.base import Budget
+from semantic_cache.store.fair_share import level
 from semantic_cache.store.feed import KEPT_CHANGES
 from semantic_cache.store.sqlite_file import inode_of
 
@@ -49,6 +50,29 @@ class Put(NamedTuple):
 
     def run(self, connection: sqlite3.Connection, now: float) -> bool:
         put_all(connection, [self], now)
+        return True
+
+
+class Confirm(NamedTuple):
+    """Keep one entry, with what was learnt, if there is nothing in its place but what was seen there."""
+
+    put: Put
+    before: bytes
+    learnt: bytes
+
+    @property
+    def cost(self) -> int:
+        return self.put.cost + len(self.before) + len(self.learnt)
+
+    def run(self, connection: sqlite3.Connection, now: float) -> bool:
+        where = (self.put.key.tenant, self.put.key.digest)
+        row = connection.execute("SELECT entry FROM entries WHERE tenant = ? AND key = ?", where).fetchone()
+        if row is not None and row[0] != self.before:
+            return False
+        connection.execute("DELETE FROM entries WHERE tenant = ? AND key = ?", where)
+        put_all(connection, [self.put], now)
+        if self.learnt:
+            Teach(self.put.key, b"", self.learnt).run(connection, now)
         return True
 
 
@@ -110,7 +134,15 @@ class Teach:
             "UPDATE semantic SET learnt = ? WHERE tenant = ? AND key = ? AND learnt = ?",
             (self.after, self.key.tenant, self.key.digest, self.before),
         )
-        return changed.rowcount == 1
+        if changed.rowcount != 1:
+            return False
+        more = len(self.after) - len(self.before)
+        connection.execute(
+            "UPDATE entries SET size = size + ? WHERE tenant = ? AND key = ?",
+            (more, self.key.tenant, self.key.digest),
+        )
+        count(connection, {self.key.tenant: (0, more)})
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,25 +208,48 @@ def put_all(connection: sqlite3.Connection, puts: Sequence[Put], now: float) -> 
     if not puts:
         return
     used = _milliseconds(now)
-    rows = [
-        (key.digest, used + credit, stale_until, len(entry) + len(record) + ROW_BYTES, key.tenant, entry)
-        for key, stale_until, entry, credit, record in puts
-    ]
     # Before the entries: what is replaced takes its record along, and what was learnt about the question
     # stays.
     last = {put.key: put for put in puts}
     records = [_record_row(connection, put) for put in last.values() if put.record]
+    learnt = {(tenant, digest): len(known) for tenant, digest, known, _ in records if known}
+    rows = [
+        (
+            key.digest,
+            used + credit,
+            stale_until,
+            len(entry) + len(record) + ROW_BYTES + (learnt.get((key.tenant, key.digest), 0) if learnt else 0),
+            key.tenant,
+            entry,
+        )
+        for key, stale_until, entry, credit, record in puts
+    ]
     # One call: every one waits for the interpreter's lock twice. What is replaced is counted by the trigger.
     connection.executemany(
         "INSERT OR REPLACE INTO entries (key, used, stale_until, size, tenant, entry)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         rows,
     )
-    connection.execute(
-        "UPDATE total SET entries = entries + ?, bytes = bytes + ?", (len(rows), sum(row[3] for row in rows))
-    )
+    added: dict[str, tuple[int, int]] = {}
+    for _, _, _, size, tenant, _ in rows:
+        entries, held = added.get(tenant, (0, 0))
+        added[tenant] = entries + 1, held + size
+    count(connection, added)
     connection.executemany(
         "INSERT OR REPLACE INTO semantic (tenant, key, learnt, record) VALUES (?, ?, ?, ?)", records
+    )
+
+
+def count(connection: sqlite3.Connection, added: Mapping[str, tuple[int, int]]) -> None:
+    """Add entries and bytes to what each tenant holds, and to the total."""
+    connection.executemany(
+        "INSERT INTO holdings VALUES (?1, ?2, ?3) ON CONFLICT (tenant)"
+        " DO UPDATE SET entries = entries + ?2, bytes = bytes + ?3",
+        [(tenant, *more) for tenant, more in added.items()],
+    )
+    connection.execute(
+        "UPDATE total SET entries = entries + ?, bytes = bytes + ?",
+        (sum(entries for entries, _ in added.values()), sum(size for _, size in added.values())),
     )
 
 
@@ -231,16 +286,35 @@ def sweep_some(connection: sqlite3.Connection, now: float) -> None:
 
 
 def evict(connection: sqlite3.Connection, budget: Budget) -> int:
-    """Bring the store within its budget, the longest unused going first; return how many went."""
+    """Bring the store within its budget; return how many entries went.
+
+    Of tenants that hold more than their share the longest unused go; whoever holds less keeps everything.
+    """
     entries, size = connection.execute("SELECT entries, bytes FROM total").fetchone()
     if entries <= budget.entries and size <= budget.bytes:
         return 0
-    most, most_bytes = int(budget.entries * _LOW_WATER), int(budget.bytes * _LOW_WATER)
-    # At least one entry may always stay: the newest.
-    most = max(most, 1)
+    held = connection.execute("SELECT tenant, entries, bytes FROM holdings WHERE entries > 0").fetchall()
+    most = level([of for _, of, _ in held], int(budget.entries * _LOW_WATER))
+    most_bytes = level([of for _, _, of in held], int(budget.bytes * _LOW_WATER))
+    if not most:
+        # Fewer places than tenants: the newest of all stay.
+        return _evict_longest_unused(connection, "TRUE", (), entries - budget.entries, size - budget.bytes)
+    return sum(
+        _evict_longest_unused(connection, "tenant = ?", (tenant,), its_entries - most, its_bytes - most_bytes)
+        for tenant, its_entries, its_bytes in held
+        if its_entries > most or its_bytes > most_bytes
+    )
+
+
+def _evict_longest_unused(
+    connection: sqlite3.Connection, where: str, values: tuple[str, ...], entries: int, size: int
+) -> int:
+    """Forget at least so many entries, and so many bytes; return how many went."""
     rows = []
-    for row, row_size in connection.execute("SELECT id, size FROM entries ORDER BY used, id"):
-        if entries <= most and size <= most_bytes:
+    for row, row_size in connection.execute(
+        f"SELECT id, size FROM entries WHERE {where} ORDER BY used, id", values
+    ):
+        if entries <= 0 and size <= 0:
             break
         rows.append((row,))
         entries -= 1

@@ -66,6 +66,11 @@ class GatewayMetrics:
             "Calls that other gateways might share, by what came of that.",
             ("outcome",),
         )
+        self._cache_confirmations = self._counts(
+            names.M_CACHE_CONFIRMATIONS,
+            "Fresh answers in shared scopes by whether they confirmed another tenant's, and if not, why.",
+            ("outcome",),
+        )
         self._cache_events = self._counts(
             names.M_CACHE_STORE_EVENTS,
             "What the store told of itself: calls it did not answer, corrupt and evicted entries.",
@@ -153,6 +158,10 @@ class GatewayMetrics:
     def cache_flight(self, outcome: str) -> None:
         """Count one call: `led`, `shared`, `took_over`, `followed`, `stored`, or why it was not shared."""
         self._cache_flights.of(outcome).inc()
+
+    def cache_confirmation(self, outcome: str) -> None:
+        """Count one fresh answer: `confirmed`, or the word that says why it confirmed nothing."""
+        self._cache_confirmations.of(outcome).inc()
 
     def cache_store_event(self, event: str, count: int) -> None:
         """Count `unavailable`, `corrupt` or `evicted`."""

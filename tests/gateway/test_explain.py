@@ -23,15 +23,16 @@ def config(tmp_path: Path) -> Config:
     file.write_text(
         "upstreams: {up: {kind: openai, base_url: 'http://127.0.0.1:9/v1'}}\n"
         "models: {m: {upstream: up}}\n"
-        f"cache: {{store: 'sqlite://{tmp_path}/cache.db', semantic: {{}}}}\n"
+        f"cache:\n  store: 'sqlite://{tmp_path}/cache.db'\n  semantic: {{}}\n"
+        "  shared: [{name: team, tenants: [ada, bob]}]\n"
     )
     return load_config(file, environ={})
 
 
-async def warm(config: Config, *bodies: bytes) -> None:
+async def warm(config: Config, *bodies: bytes, tenant: str = "acme") -> None:
     assert config.cache is not None
     store = open_store(config.cache.store.reveal())
-    warmer = Warmer(store, config, "acme")
+    warmer = Warmer(store, config, tenant)
     for body in bodies:
         assert await warmer.take(b'{"request":%b,"response":%b}' % (body, completion("42"))) == "stored"
     await store.close()
@@ -75,3 +76,19 @@ async def test_says_why_a_question_is_none_of_its(config: Config, text: str, why
 async def test_says_that_the_process_does_not_start(config: Config) -> None:
     with pytest.raises(NotExplained, match="did not start"):
         await explain(config, request_of("a lake", "m", None), "acme", None, module="no.such.module")
+
+
+async def test_shows_what_a_group_would_give_and_what_it_would_not_yet(config: Config) -> None:
+    stored, asked = (
+        request_of("how deep is the lake", "m", None),
+        request_of("the lake is how deep", "m", None),
+    )
+    await warm(config, stored, tenant="ada")
+    own = await explain(config, asked, "ada", None, module=MODULE)
+    assert own.serve is not None
+    looked = await explain(config, asked, "bob", None, module=MODULE)
+    assert (looked.serve, looked.reason, looked.holder) == (None, "quarantined", "ada")
+    assert [candidate.text for candidate in looked.considered] == ["how deep is the lake"]
+    await warm(config, stored, tenant="@team")
+    looked = await explain(config, asked, "bob", None, module=MODULE)
+    assert looked.serve is not None and looked.holder == "@team"

@@ -73,6 +73,7 @@ def test_a_key_without_a_tenant_cannot_be_made() -> None:
         {"compress": "off"},
         {"compress": "lossless"},
         {"namespace": "n"},
+        {"headers": {"openai-beta": "assistants=v2"}},
     ],
 )
 def test_our_side_of_the_answer_is_part_of_the_key(ours: dict[str, str]) -> None:
@@ -83,6 +84,9 @@ def test_our_side_of_the_answer_is_part_of_the_key(ours: dict[str, str]) -> None
 def test_what_is_said_on_our_side_does_not_run_together() -> None:
     assert key(asked_route="a", compress=None) != key(asked_route=None, compress="a")
     assert key(tenant="ab", route="c") != key(tenant="a", route="bc")
+    assert key(headers={"a": "bc"}) != key(headers={"ab": "c"})
+    assert key(headers={"a": "1", "b": "2"}) == key(headers={"b": "2", "a": "1"})
+    assert key(headers={}) == key()
 
 
 @pytest.mark.parametrize("name", [name for name in BODY if name not in ("model", "messages")])
@@ -115,6 +119,29 @@ def test_messages_that_are_no_objects_are_not_taken_for_marks() -> None:
     asked = {"role": "user", "content": "q"}
     assert key(changed(messages=[0, system, asked])) != key(changed(messages=[system, 0, asked]))
     assert key(changed(messages=[1])) != key(changed(messages=[]))
+
+
+def test_tenants_of_a_group_share_a_scope_and_keep_their_keys_apart() -> None:
+    one, other = (scope(tenant=tenant, group="team") for tenant in ("acme", "globex"))
+    assert one.digest == other.digest and (one.group, other.group) == ("@team", "@team")
+    assert key(tenant="acme", group="team") != key(tenant="globex", group="team")
+    assert key(tenant="acme", group="team").held_by("globex") == key(tenant="globex", group="team")
+    # What the group itself has lies under its owner.
+    assert key(tenant="acme", group="team").held_by("@team") == key(tenant="@team", group="team")
+
+
+@pytest.mark.parametrize("group", [None, "other"])
+def test_what_is_shared_is_apart_from_what_is_not_and_from_other_groups(group: str | None) -> None:
+    shared, apart = scope(group="team"), scope(group=group)
+    assert shared.digest != apart.digest
+    assert key(group="team").digest != key(group=group).digest
+    assert scope(tenant="team").digest != shared.digest
+
+
+def test_no_tenant_passes_for_a_group() -> None:
+    for group in (None, "other"):
+        with pytest.raises(ValueError, match="name of a group"):
+            scope(tenant="@team", group=group)
 
 
 def test_endpoints_are_apart() -> None:
@@ -292,3 +319,64 @@ def test_no_two_conversations_share_a_key(messages: Any, data: Any) -> None:
     other = data.draw(st.permutations(messages))
     same = key(changed(messages=messages)) == key(changed(messages=other))
     assert same == (messages == other)
+
+
+short = st.text("ab@\0", min_size=1, max_size=3)
+SAID = st.fixed_dictionaries(
+    {
+        "tenant": short.filter(lambda name: not name.startswith("@")),
+        "route": short,
+        "asked_route": st.none() | short,
+        "compress": st.none() | short,
+        "namespace": st.none() | short,
+        "headers": st.dictionaries(short, short, max_size=2),
+        "group": st.none() | short,
+    }
+)
+MEMBERS = st.fixed_dictionaries(
+    {
+        "model": short,
+        "messages": st.lists(
+            st.dictionaries(st.sampled_from(["role", "content"]), short), min_size=1, max_size=3
+        ),
+    },
+    optional={
+        "temperature": numbers,
+        "tools": st.lists(objects, max_size=2),
+        "response_format": objects,
+        "seed": st.integers(),
+        "metadata": objects,
+    },
+)
+Request = tuple[dict[str, Any], dict[str, Any]]
+
+
+@st.composite
+def two_requests(draw: st.DrawFn) -> tuple[Request, Request]:
+    """Two that differ in one thing that is said, here or in the body, or in many, or in none."""
+    said, body = draw(SAID), draw(MEMBERS)
+    others = draw(SAID), draw(MEMBERS)
+    for original, other in ((said, others[0]), (body, others[1])):
+        for name in draw(st.sets(st.sampled_from(sorted(original)))):
+            if name in other:
+                other[name] = original[name]
+    return (said, body), others
+
+
+@given(two_requests())
+@settings(max_examples=120, deadline=None)
+def test_two_requests_share_a_key_only_if_nothing_differs_that_an_answer_depends_on(
+    requests: tuple[Request, Request],
+) -> None:
+    (said, body), (said_other, body_other) = requests
+    one, other = key(body, **said), key(body_other, **said_other)
+    same = said == said_other and exact(body) == exact(body_other)
+    assert (one == other) == same
+    # Not even the digests are: but for the tenants of one group, who ask the same in all else.
+    rest, rest_other = (
+        {name: of for name, of in one.items() if name != "tenant"} for one in (said, said_other)
+    )
+    shared = said["group"] is not None and rest == rest_other and exact(body) == exact(body_other)
+    assert (one.digest == other.digest) == (same or shared)
+    if scope(body, **said).digest == scope(body_other, **said_other).digest:
+        assert rest == rest_other and (said == said_other or said["group"] is not None)

@@ -13,8 +13,13 @@ class Encodings:
     """A bounded memory by text; the one used longest ago makes room."""
 
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
-        self._left = capacity_bytes
+        self._capacity = self._left = capacity_bytes
         self._encodings: OrderedDict[str, Encoding] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """What they take, about."""
+        return self._capacity - self._left
 
     def get(self, text: str) -> Encoding | None:
         """Return a text's encoding, if it is remembered."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from semantic_cache.decision.base import Candidate, Decider, Decision, Observations
 from semantic_cache.decision.label import agree
+from semantic_cache.decision.vouch import vouches
 from semantic_cache.embed.base import Encoding
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.protocol import (
@@ -40,6 +42,8 @@ from semantic_cache.semantic.protocol import (
     Stats,
     Steps,
     Verdict,
+    Vouch,
+    Withdraw,
 )
 from semantic_cache.semantic.service.encodings import Encodings
 from semantic_cache.semantic.service.follower import Encode, Follower
@@ -110,8 +114,12 @@ class Service:
             case Learn():
                 # A worker that leaves now takes nothing back of what it said.
                 return await asyncio.shield(asyncio.ensure_future(self._learn(call)))
+            case Vouch():
+                return Learned(await self._compare(call.fresh, call.stored, vouches))
             case Block():
                 return await asyncio.shield(asyncio.ensure_future(self._block(call)))
+            case Withdraw():
+                return await asyncio.shield(asyncio.ensure_future(self._withdraw(call)))
             case Hurry():
                 self._follower.hurry()
                 return None
@@ -127,23 +135,82 @@ class Service:
                 (encoding,) = await self._encode([look.text])
         except TimeoutError:
             return Failed(LATE)
-        embedded = time.monotonic()
-        vector = encoding.vector.astype("<f2").tobytes()
+        moments = began, time.monotonic()
         if _cut(look.text, encoding):
             # What the embedder has not read cannot have been compared.
             return Looked("too_long")
         if not np.any(encoding.vector):
             return Looked("no_vector")
-        near = self._shelf.near(look.tenant, look.scope, look.key, encoding.vector, self._candidates)
-        near = [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
+        looked = await self._weigh(look, encoding, self._servable(look, encoding), moments, explain=explain)
+        if not look.peers or not isinstance(looked, Looked) or looked.serve is not None:
+            return looked
+        quarantined = self._quarantined(look, encoding)
+        if not quarantined:
+            return looked
+        other = await self._weigh(look, encoding, quarantined, moments, explain=True)
+        if not isinstance(other, Looked) or other.serve is None:
+            return looked
+        # It would have been served if it were the tenant's own: the fresh answer may confirm it.
+        return msgspec.structs.replace(
+            looked,
+            reason="quarantined",
+            explored=other.serve,
+            similarity=other.similarity,
+            ticket=0,
+            considered=[*looked.considered, *(other.considered if explain else [])],
+            holder=other.holder,
+        )
+
+    def _servable(self, look: Look, encoding: Encoding) -> list[Neighbour]:
+        """Return candidates that the tenant may be given: its own, and those that its group has confirmed."""
+        near = self._near(look, look.tenant, encoding)
+        if not look.group:
+            return near
+        own = {neighbour.stored.key.digest for neighbour in near}
+        near += [
+            other for other in self._near(look, look.group, encoding) if other.stored.key.digest not in own
+        ]
+        return sorted(near, key=lambda neighbour: -neighbour.similarity)[: self._candidates]
+
+    def _quarantined(self, look: Look, encoding: Encoding) -> list[Neighbour]:
+        """Return candidates that only one of the group's other tenants has had.
+
+        Of one that has any, whom the question's digest chooses: nobody can fill all places by himself, and so
+        keep the others' answers from ever being confirmed.
+        """
+        found = [
+            [one for one in near if self._shelf.find(one.stored.key.held_by(look.group)) is None]
+            for peer in look.peers
+            if (near := self._near(look, peer, encoding))
+        ]
+        found = [near for near in found if near]
+        return found[int.from_bytes(look.key[:8], "big") % len(found)] if found else []
+
+    def _near(self, look: Look, holder: str, encoding: Encoding) -> list[Neighbour]:
+        near = self._shelf.near(holder, look.scope, look.key, encoding.vector, self._candidates)
+        return [neighbour for neighbour in near if neighbour.similarity >= FLOOR]
+
+    async def _weigh(
+        self,
+        look: Look,
+        encoding: Encoding,
+        near: list[Neighbour],
+        moments: tuple[float, float],
+        *,
+        explain: bool,
+    ) -> Looked | Failed:
+        """Decide about some candidates; `moments` are when the look began and when its text was embedded."""
+        began, _ = moments
+        vector = encoding.vector.astype("<f2").tobytes()
+        searched = time.monotonic()
         if not near:
             self._encodings.put(look.text, encoding)
-            steps = _steps((began, embedded, time.monotonic()))
+            steps = _steps((*moments, searched))
             return Looked("no_candidates", embedder=self._embedder, vector=vector, steps=steps)
-        searched = time.monotonic()
         gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
         screened = time.monotonic()
         passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
+        left_s = look.patience_s
         try:
             if left_s is not None:
                 left_s = max(0.0, left_s - (screened - began))
@@ -178,18 +245,25 @@ class Service:
         if decision.serve is None:
             # Likely to be stored in a moment, and to be asked for in other words soon after.
             self._encodings.put(look.text, encoding)
-        steps = _steps((began, embedded, searched, screened, encoded, time.monotonic()))
-        return self._looked(decision, near, vector, steps, explain=explain)
+        steps = _steps((*moments, searched, screened, encoded, time.monotonic()))
+        return self._looked(look.tenant, decision, near, vector, steps, explain=explain)
 
     def _looked(
-        self, decision: Decision, near: list[Neighbour], vector: bytes, steps: Steps, *, explain: bool
+        self,
+        tenant: str,
+        decision: Decision,
+        near: list[Neighbour],
+        vector: bytes,
+        steps: Steps,
+        *,
+        explain: bool,
     ) -> Looked:
         by_id = {neighbour.id: neighbour for neighbour in near}
         chosen = decision.serve if decision.serve is not None else decision.explored
         assessment = next((found for found in decision.verdicts if found.id == chosen), None)
         ticket = 0
         if chosen is not None and assessment is not None and not explain:
-            ticket = self._tickets.issue(Ticket(by_id[chosen].stored.key, assessment))
+            ticket = self._tickets.issue(tenant, Ticket(by_id[chosen].stored.key, assessment))
         considered = [
             Considered(
                 by_id[found.id].stored.key.digest,
@@ -219,6 +293,7 @@ class Service:
             vector,
             considered,
             steps,
+            "" if chosen is None else by_id[chosen].stored.key.tenant,
         )
 
     async def _encodings_of(self, near: list[Neighbour]) -> dict[str, Encoding]:
@@ -274,7 +349,7 @@ class Service:
             return Learned(None)
         same = call.same
         if same is None:
-            same = await self._compare(call.fresh, call.stored)
+            same = await self._compare(call.fresh, call.stored, agree)
         if same is None:
             # Somebody else may know.
             return Learned(None)
@@ -283,21 +358,21 @@ class Service:
         taken = await self._teacher.label(ticket.entry, ticket.assessment, same=same)
         return Learned(same if taken else None)
 
-    async def _compare(self, fresh: str, stored: str) -> bool | None:
+    async def _compare(
+        self, fresh: str, stored: str, rule: Callable[[str, str, float | None], bool | None]
+    ) -> bool | None:
         if not fresh.strip() or not stored.strip():
             return None
         loop = asyncio.get_running_loop()
         # On a thread: nobody waits for it, and an answer may be long.
-        same = await loop.run_in_executor(self._thread, agree, stored, fresh, None)
+        same = await loop.run_in_executor(self._thread, rule, stored, fresh, None)
         if same is not None:
             return same
         one, other = await self._encode_later([fresh, stored])
         if _cut(fresh, one) or _cut(stored, other):
             # By their beginnings long answers are all alike.
             return None
-        return await loop.run_in_executor(
-            self._thread, agree, stored, fresh, float(one.vector @ other.vector)
-        )
+        return await loop.run_in_executor(self._thread, rule, stored, fresh, float(one.vector @ other.vector))
 
     async def _block(self, call: Block) -> Learned:
         entry = ExactKey(call.tenant, call.entry)
@@ -306,6 +381,10 @@ class Service:
         if ticket is not None and ticket.entry == entry:
             blocked = await self._teacher.label(entry, ticket.assessment, same=False) or blocked
         return Learned(False if blocked else None)
+
+    async def _withdraw(self, call: Withdraw) -> Learned:
+        withdrawn = await self._teacher.withdraw(ExactKey(call.tenant, call.entry))
+        return Learned(False if withdrawn else None)
 
     def _stats(self) -> Numbers:
         return Numbers(

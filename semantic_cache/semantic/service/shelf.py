@@ -20,6 +20,7 @@ from semantic_cache.index.errors import VectorIndexError
 from semantic_cache.index.index import Index
 from semantic_cache.record import Stored
 from semantic_cache.scope import ExactKey
+from semantic_cache.store.fair_share import level
 
 _log = structlog.get_logger("semantic_cache.service")
 
@@ -52,7 +53,8 @@ class Shelf:
         self._ids: dict[ExactKey, int] = {}
         self._stored: dict[int, Stored] = {}
         self._scopes: dict[bytes, int] = defaultdict(int)
-        self._indexed: dict[int, None] = {}
+        self._indexed: dict[str, dict[int, None]] = {}
+        """Records whose vectors are held, by tenant, those that have been here longest first."""
         self._groups: dict[tuple[str, str], dict[int, Stored]] = defaultdict(dict)
         self._versions: dict[tuple[str, str], int] = {}
         self._unindexed: dict[int, None] = {}
@@ -126,7 +128,7 @@ class Shelf:
         if number is None:
             return
         stored = self._stored.pop(number)
-        self._indexed.pop(number, None)
+        self._not_indexed(key.tenant, number)
         self._index.remove(number)
         self._unindexed.pop(number, None)
         scope = stored.record.scope
@@ -149,8 +151,9 @@ class Shelf:
     def bury(self, epochs: Mapping[str, Epochs]) -> None:
         """Forget what these tenants' epochs say is dead, and take in nothing of it any more."""
         self._epochs.update(epochs)
-        for stored in [stored for stored in self._stored.values() if stored.key.tenant in epochs]:
-            if self._dead(stored):
+        for stored in list(self._stored.values()):
+            meant = stored.key.tenant in epochs or stored.record.contributor in epochs
+            if meant and self._dead(stored):
                 self.drop(stored.key)
 
     def sweep(self) -> None:
@@ -176,12 +179,13 @@ class Shelf:
         """Return at most k records that may answer a question with this key and vector [dim], nearest first.
 
         Not those that are past their time, that are the question itself, or whose answer somebody found
-        wrong for it. A record of another tenant cannot be in the scope; that is looked at again all the same.
+        wrong for it. Each holder's records of a scope are searched by themselves: however many another one
+        of its group puts there, they hide nobody's. `tenant` is looked at again all the same.
         """
         now = self._clock()
         found = []
         # Some more than wanted: what is left out below must not hide what is behind it.
-        for number, similarity in self._index.search(scope, vector, k + 4):
+        for number, similarity in self._index.search(_partition(scope, tenant), vector, k + 4):
             stored = self._stored.get(number)
             if stored is None or stored.record.stale_until <= now or stored.key.digest == question:
                 continue
@@ -205,8 +209,12 @@ class Shelf:
         return list(self._groups.get(group, {}).values())
 
     def _dead(self, stored: Stored) -> bool:
-        epochs, record = self._epochs.get(stored.key.tenant), stored.record
-        return epochs is not None and epochs.dead(record.epoch, record.model, record.tags)
+        record = stored.record
+        epochs = self._epochs.get(stored.key.tenant)
+        if epochs is not None and epochs.dead(record.epoch, record.model, record.tags):
+            return True
+        epochs = self._epochs.get(record.contributor) if record.contributor else None
+        return epochs is not None and epochs.dead(record.contributed, record.model, record.tags)
 
     def _hold(self, number: int, stored: Stored) -> None:
         self._stored[number] = stored
@@ -225,15 +233,35 @@ class Shelf:
 
     def _insert(self, number: int, stored: Stored, vector: NDArray[np.float32]) -> None:
         try:
-            self._index.add(number, stored.record.scope, vector)
+            self._index.add(number, _partition(stored.record.scope, stored.key.tenant), vector)
         except VectorIndexError as error:
             _log.warning("record_not_indexed", reason=str(error))
             return
-        self._indexed[number] = None
+        self._indexed.setdefault(stored.key.tenant, {})[number] = None
 
     def _make_room(self, count: int) -> list[int]:
-        """Give up the records that have been here longest; they stay in the store, and in the exact tier."""
-        given_up = list(itertools.islice(self._indexed, count))
-        for number in given_up:
-            del self._indexed[number]
-        return given_up
+        """Give up the records that have been here longest, of those tenants that have more than their share.
+
+        They stay in the store, and in the exact tier.
+        """
+        sizes = [len(numbers) for numbers in self._indexed.values()]
+        most = level(sizes, max(0, sum(sizes) - count))
+        given_up = [
+            (tenant, number)
+            for tenant, numbers in self._indexed.items()
+            for number in itertools.islice(numbers, max(0, len(numbers) - most))
+        ]
+        for tenant, number in given_up:
+            self._not_indexed(tenant, number)
+        return [number for _, number in given_up]
+
+    def _not_indexed(self, tenant: str, number: int) -> None:
+        numbers = self._indexed.get(tenant)
+        if numbers is not None and number in numbers:
+            del numbers[number]
+            if not numbers:
+                del self._indexed[tenant]
+
+
+def _partition(scope: bytes, holder: str) -> bytes:
+    return scope + holder.encode()

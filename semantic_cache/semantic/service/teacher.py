@@ -78,13 +78,19 @@ class Teacher:
             history = self._decider.learn(observations_of(stored), assessment, same=same)
             # The oldest labels make room; their times with them.
             times = (*stored.learnt.times, self._clock())[-len(history.seen) :]
-            return Learnt(encode(history), stored.learnt.blocked, times)
+            return msgspec.structs.replace(stored.learnt, observations=encode(history), times=times)
 
         return await self._change(entry, learn)
 
     async def block(self, entry: ExactKey, question: bytes) -> bool:
         """Never let an entry answer this question again; returns whether the entry was there."""
         return await self._change(entry, lambda stored: stored.learnt.blocking(question))
+
+    async def withdraw(self, entry: ExactKey) -> bool:
+        """Keep an entry from any group for ever; returns whether the entry was there."""
+        return await self._change(
+            entry, lambda stored: msgspec.structs.replace(stored.learnt, withdrawn=True)
+        )
 
     async def _change(self, entry: ExactKey, change: Callable[[StoredRecord], Learnt]) -> bool:
         async with self._turn:

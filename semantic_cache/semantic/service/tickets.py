@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from semantic_cache.decision.base import Assessment
+from semantic_cache.fair_memory import FairMemory
 from semantic_cache.scope import ExactKey
 
 CAPACITY = 8192
@@ -22,20 +22,20 @@ class Ticket:
 
 
 class Tickets:
-    """A bounded memory; the oldest ticket makes room."""
+    """A bounded memory that tenants share fairly."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
-        self._tickets: OrderedDict[int, Ticket] = OrderedDict()
+        self._tickets: FairMemory[int, Ticket] = FairMemory(capacity)
         # A number of an earlier process must not mean anything to this one.
         self._numbers = itertools.count(secrets.randbits(52) + 1)
 
-    def issue(self, ticket: Ticket) -> int:
-        """Remember a ticket; returns its number."""
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def issue(self, tenant: str, ticket: Ticket) -> int:
+        """Remember a ticket of whoever asked; returns its number."""
         number = next(self._numbers)
-        self._tickets[number] = ticket
-        if len(self._tickets) > self._capacity:
-            self._tickets.popitem(last=False)
+        self._tickets.put(tenant, number, ticket)
         return number
 
     def look(self, number: int) -> Ticket | None:
@@ -44,4 +44,4 @@ class Tickets:
 
     def redeem(self, number: int) -> Ticket | None:
         """Return a ticket and forget it: nothing is learnt twice."""
-        return self._tickets.pop(number, None)
+        return self._tickets.pop(number)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.cli import build_app
@@ -21,7 +22,10 @@ from tests.gateway.support.upstream import completion
 CONFIG = """
 upstreams: {{up: {{kind: openai, base_url: 'http://127.0.0.1:9/v1'}}}}
 models: {{m: {{upstream: up}}, other: {{upstream: up}}}}
-cache: {{store: 'sqlite://{folder}/{name}.db', semantic: {{}}}}
+cache:
+  store: 'sqlite://{folder}/{name}.db'
+  semantic: {{}}
+  shared: [{{name: team, tenants: [ada, bob], models: [m]}}]
 """
 
 
@@ -175,3 +179,40 @@ def test_says_in_a_line_what_cannot_be_done(cli: Cli) -> None:
     cli.config.write_text("cache: null\n")
     assert "has no cache" in cli.fails("stats")
     assert "has no semantic cache" in cli.fails("explain", "what is it", "--model", "smollm2")
+
+
+def test_what_is_warmed_for_a_group_is_all_its_tenants(cli: Cli) -> None:
+    assert cli.warm("one", "two", tenant="@team") == "2 stored\n"
+    assert cli.warm("one", tenant="@team", model="other") == "0 stored\n1 left out: not_shared\n"
+    assert "has no group 'nobody'" in cli.fails(
+        "warm", str(cli.folder / "traffic.jsonl"), "--tenant", "@nobody"
+    )
+    cli.warm("one", tenant="ada")
+    # The tenants' keys differ from the group's in whose they are, and in nothing else.
+    digests = {where.tenant: where.digest for where in held(cli.url)}
+    assert len({where.digest for where in held(cli.url)}) == 2 and "ada" in digests
+
+
+def confirmed(url: str) -> None:
+    """Let a group take over what `ada` has."""
+
+    async def work() -> None:
+        store = open_store(url)
+        for kept in [kept async for kept in store.scan("ada")]:
+            taken = {"contributor": "ada", "contributed": kept.entry.epoch, "epoch": 0}
+            entry = msgspec.structs.replace(kept.entry, tenant="@team", **taken)
+            assert await store.confirm(kept.key.held_by("@team"), entry, None)
+        await store.close()
+
+    asyncio.run(work())
+
+
+def test_counts_and_purges_what_a_group_has_of_a_tenant(cli: Cli) -> None:
+    cli.warm("one", "two", tenant="ada")
+    cli.warm("one", tenant="bob")
+    confirmed(cli.url)
+    assert cli.count()["tenants"]["@team"] == {"epoch": 0, "models": {"m": 2}, "contributors": {"ada": 2}}
+    assert cli.count("@team")["entries"] == 2
+    assert cli("purge", "--tenant", "ada", "--dry-run") == "4 answers would be purged\n"
+    cli("purge", "--tenant", "ada")
+    assert cli.count()["tenants"].keys() == {"bob"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import load_config
-from gateway.config.schema import Config, EngineUpstream, Limits, OpenAIUpstream, Tenant
+from gateway.config.schema import Config, EngineUpstream, Limits, OpenAIUpstream, SharedCache, Tenant
 from gateway.errors import ConfigError
 
 HASH = "sha256:" + "0a" * 32
@@ -180,6 +180,39 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             f"tenants: [{{name: a, key_hash: {HASH}}}, {{name: b, key_hash: {HASH}}}]",
             "forebay.yaml:1:105: the key of 'b' is that of another tenant as well",
         ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: [a]}]",
+            "forebay.yaml:6:31: 'cache.shared[0].tenants': expected",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: '@t', tenants: [a, b]}]",
+            "forebay.yaml:6:19: 'cache.shared[0].name': expected",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: ['@x', b]}]",
+            "forebay.yaml:6:31: 'cache.shared[0].tenants': expected",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: [a, b], model: m}]",
+            "forebay.yaml:6:39: unknown key 'cache.shared[0].model', did you mean 'models'?",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: [a, b], models: [mm]}]",
+            "forebay.yaml:6:12: there is no model 'mm', did you mean 'm'?",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: [a, a]}]",
+            "forebay.yaml:6:12: 't' names a tenant twice",
+        ),
+        (
+            MINIMAL + "cache:\n  shared: [{name: t, tenants: [a, b]}, {name: t, tenants: [c, d]}]",
+            "forebay.yaml:6:40: there is a group 't' already",
+        ),
+        (
+            MINIMAL
+            + "cache:\n  shared: [{name: t, tenants: [a, b]}, {name: u, tenants: [c, b], models: [m]}]",
+            "forebay.yaml:6:40: the tenant 'b' would share a model's answers with two groups, 't' and 'u'",
+        ),
         ("state: {store: mysql://x}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
         ("state: {store: 'sqlite://'}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
     ],
@@ -274,3 +307,10 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="UTF-8"):
         load_config(tmp_path / "x.yaml", environ={})
+
+
+def test_tenants_may_share_one_model_with_some_and_another_with_others(load) -> None:
+    text = MINIMAL + "  n: {upstream: up}\ncache:\n  shared:\n"
+    text += "  - {name: t, tenants: [a, b], models: [m]}\n  - {name: u, tenants: [b, c], models: [n]}\n"
+    config = load(text)
+    assert config.cache.shared == (SharedCache("t", ("a", "b"), ("m",)), SharedCache("u", ("b", "c"), ("n",)))

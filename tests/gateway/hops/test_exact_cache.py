@@ -304,3 +304,15 @@ async def test_tenants_do_not_share_answers(upstream: ScriptedUpstream, tmp_path
             verdicts.append(headers["x-forebay-cache"])
             await until_kept(gateway, min(2, len(verdicts)))
         assert verdicts == ["miss", "miss", "hit-exact"]
+
+
+async def test_a_header_that_the_upstream_sees_is_part_of_the_question(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    await stored(gateway)
+    headers, _ = await ask(gateway, openai_beta="assistants=v2")
+    assert headers["x-forebay-cache"] == "miss"
+    assert upstream.received[-1].headers["openai-beta"] == "assistants=v2"
+    await until_kept(gateway, 2)
+    assert (await ask(gateway, openai_beta="assistants=v2"))[0]["x-forebay-cache"] == "hit-exact"
+    assert (await ask(gateway, x_unknown="1"))[0]["x-forebay-cache"] == "hit-exact"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
+from tests.gateway.support.tenants import bearer, key_of
 from tests.gateway.support.upstream import ScriptedUpstream
 from tests.semantic_cache.support.semantic_process import PATIENT_S, Semantic, running_semantic
 
@@ -25,6 +26,7 @@ cache:
   store: "{store}"
   mode: {mode}
   semantic: {{deadline_ms: {deadline_ms}{more}}}
+  shared: {shared}
 {tenants}
 """
 STORED = "what is the capital of France"
@@ -67,11 +69,11 @@ class Tier:
             while await self.metric(name, **labels) < count:
                 await asyncio.sleep(0.005)
 
-    async def until_connected(self) -> None:
+    async def until_connected(self, **headers: str) -> None:
         """Wait until the gateway's own end of the socket is up."""
         async with asyncio.timeout(PATIENT_S):
             while await self.metric("forebay_semantic_calls_total", outcome="answered") < 1:
-                await self.ask(f"is anybody there {os.urandom(8).hex()}", cache_control="no-store")
+                await self.ask(f"is anybody there {os.urandom(8).hex()}", cache_control="no-store", **headers)
                 await asyncio.sleep(0.005)
 
 
@@ -84,6 +86,7 @@ async def running_tier(
     more: str = "",
     deadline_ms: int = 20_000,
     tenants: Any = None,
+    shared: Any = (),
     traced: bool = False,
 ) -> AsyncIterator[Tier]:
     async with running_semantic(folder) as semantic:
@@ -93,6 +96,7 @@ async def running_tier(
             mode=mode,
             more=more,
             deadline_ms=deadline_ms,
+            shared=json.dumps(shared),
             tenants=f"tenants: {json.dumps(tenants)}" if tenants else "",
         )
         async with running_gateway(
@@ -103,6 +107,9 @@ async def running_tier(
                 await tier.until_connected()
                 upstream.received.clear()
                 gateway.spans.clear()
+            elif shared:
+                await tier.until_connected(**bearer(key_of(tenants[0]["name"])))
+                upstream.received.clear()
             yield tier
 
 

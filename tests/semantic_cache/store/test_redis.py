@@ -299,6 +299,14 @@ async def test_a_cluster_is_a_store_like_any_other(
     await store.delete(key("x", "acme"))
     assert await store.get(key("x", "acme")) is None
     await store.put(key("x", "acme"), entry(clock()))
+    # What a group has of a tenant lies in another slot than the tenant's own.
+    shared = entry(clock(), tenant="@team", contributor="acme")
+    assert await store.confirm(key("x", "@team"), shared)
+    assert not await store.confirm(key("x", "@team"), shared)
+    await store.purge("acme", lambda epochs: epochs.purged(model="another"))
+    assert await store.get(key("x", "@team")) == shared
+    await store.purge("acme", lambda epochs: epochs.purged())
+    assert await store.get(key("x", "@team")) is None
     assert await store.clear("acme") == 1
     assert await store.clear() > 0
     assert (await store.stats()).entries == 0

@@ -10,18 +10,21 @@ from pathlib import Path
 import pytest
 
 from semantic_cache.decision.base import Observation, Observations
+from semantic_cache.decision.label import agree
 from semantic_cache.embed.base import Encoding
 from semantic_cache.record import NOTHING_LEARNT, Learnt, Stored
 from semantic_cache.record import encode as packed
 from semantic_cache.semantic.protocol import Failed, Looked
+from semantic_cache.semantic.service.encodings import Encodings
 from semantic_cache.semantic.service.follower import Follower
 from semantic_cache.semantic.service.service import Service
 from semantic_cache.semantic.service.shelf import Shelf
 from semantic_cache.semantic.service.teacher import Teacher
+from semantic_cache.semantic.service.tickets import Tickets
 from semantic_cache.store.open import open_store
 from tests.semantic_cache.support.samples import key
 from tests.semantic_cache.support.semantic_parts import DIM, ID, RuleDecider, encode
-from tests.semantic_cache.support.semantic_process import look, record
+from tests.semantic_cache.support.semantic_process import look, record, scope_of
 
 LEARNT = Learnt(packed(Observations("rule", (Observation(0.9, True),))), times=(1.0,))
 
@@ -146,5 +149,58 @@ async def test_answers_are_encoded_only_where_their_texts_do_not_tell(
 ) -> None:
     noted = Noted()
     async with serving(tmp_path, shelf_of([]), noted.encode) as service:
-        assert await service._compare(fresh, stored) is same
+        assert await service._compare(fresh, stored, agree) is same
         assert len(noted.texts) == encoded
+
+
+async def test_a_flood_of_questions_scopes_and_models_is_bounded_and_costs_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = shelf_of([("acme", "boat red"), ("flood", "boat red")])
+    async with serving(tmp_path, shelf, at_once) as service:
+        service._tickets = Tickets(64)
+        service._encodings = Encodings(20_000)
+        first = await service.answer(look("red boat"))
+        assert isinstance(first, Looked) and first.serve is not None and first.ticket
+        for number in range(400):
+            # Hits, each of which hands out a ticket; and misses in scopes that nobody has heard of.
+            hit = look("red boat", "flood", model=f"m{number}", key=key(f"k{number}").digest)
+            assert isinstance(await service.answer(hit), Looked)
+            scope = scope_of("flood", f"n{number}")
+            miss = await service.answer(look(f"red boat {number}", "flood", scope=scope))
+            assert isinstance(miss, Looked) and miss.serve is None
+        assert len(service._tickets) == 64 and len(service._pools) <= 2
+        assert service._encodings.nbytes <= 20_000
+        assert (len(shelf), shelf.scopes) == (2, 2)
+        # What the other one may still want to say is known.
+        assert service._tickets.look(first.ticket) is not None
+
+
+async def test_of_a_groups_other_tenants_nobody_takes_all_the_places(tmp_path: Path) -> None:
+    shared = scope_of("@team")
+    shelf = Shelf(ID, DIM)
+    (one,) = encode(["boat red"])
+    for tenant, count in (("flood", 30), ("honest", 1)):
+        for number in range(count):
+            vector = one.vector.astype("<f2").tobytes()
+            kept = record("boat red", tenant, embedder=ID, vector=vector, scope=shared)
+            shelf.put(Stored(key(f"{tenant} {number}", tenant), kept, Learnt()))
+    async with serving(tmp_path, shelf, at_once) as service:
+        chosen = []
+        for number in range(40):
+            ask = look(
+                "red boat",
+                "me",
+                scope=shared,
+                group="@team",
+                peers=("flood", "honest", "absent"),
+                key=key(f"q{number}").digest,
+            )
+            looked = await service.answer(ask)
+            assert isinstance(looked, Looked) and looked.serve is None and looked.ticket == 0
+            assert looked.reason == "quarantined"
+            chosen.append(looked.holder)
+        assert 8 <= chosen.count("honest") <= 32 and set(chosen) == {"flood", "honest"}
+        # Without peers (the request is not shared) nothing of it is named.
+        alone = await service.answer(look("red boat", "me", scope=shared))
+        assert isinstance(alone, Looked) and (alone.explored, alone.reason) == (None, "no_candidates")

@@ -148,3 +148,61 @@ def test_within_its_budget_the_newest_can_be_found() -> None:
     assert newest == [key(text)]
     shelf.drop(key("question 0"))
     shelf.close()
+
+
+def unit(seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def stored(number: int, tenant: str, scope: bytes) -> Stored:
+    vector = unit(number).astype("<f2").tobytes()
+    kept = record(f"question {number}", tenant, embedder=ID, vector=vector, scope=scope)
+    return Stored(key(f"question {number}", tenant), kept, Learnt())
+
+
+def test_one_tenants_flood_of_scopes_leaves_the_others_vectors_where_they_are() -> None:
+    shelf = Shelf(ID, DIM, budget_bytes=3 << 20)
+    for number in range(50):
+        shelf.put(stored(number, "small", scope_of("small")))
+    for number in range(14_000):
+        # A scope for each question: another namespace, model or parameter every time.
+        shelf.put(stored(number, "flood", scope_of("flood", str(number))))
+        assert number % 1000 or shelf.index_bytes <= 4 << 20
+    for number in range(50):
+        (found,) = shelf.near("small", scope_of("small"), b"", unit(number), 1)
+        assert found.stored.key == key(f"question {number}", "small")
+    assert not shelf.near("flood", scope_of("flood", "0"), b"", unit(0), 1)
+    for number in range(14_000):
+        shelf.drop(key(f"question {number}", "flood"))
+    assert (len(shelf), shelf.scopes) == (50, 1)
+    shelf.close()
+
+
+def test_what_others_put_into_a_shared_scope_hides_nobodys() -> None:
+    shelf = Shelf(ID, DIM)
+    shared = scope_of("@team")
+    mine = stored(7, "small", shared)
+    shelf.put(mine)
+    for number in range(200):
+        # Closer to the question than anything honest could be.
+        vector = unit(7).astype("<f2").tobytes()
+        kept = record(f"flood {number}", "flood", embedder=ID, vector=vector, scope=shared)
+        shelf.put(Stored(key(f"flood {number}", "flood"), kept, Learnt()))
+    assert [found.stored.key for found in shelf.near("small", shared, b"", unit(7), 4)] == [mine.key]
+    assert len(shelf.near("flood", shared, b"", unit(7), 4)) == 4
+    assert shelf.near("@team", shared, b"", unit(7), 4) == []
+    shelf.close()
+
+
+def test_what_a_contributors_epochs_say_is_dead_is_not_held() -> None:
+    shelf = Shelf(ID, DIM)
+    given = record("red boat", "@team", contributor="small", contributed=1)
+    shelf.put(Stored(key("red boat", "@team"), given, Learnt()))
+    shelf.bury({"other": Epochs(5, 5)})
+    assert len(shelf) == 1
+    shelf.bury({"small": Epochs(2, 2)})
+    assert len(shelf) == 0
+    shelf.put(Stored(key("red boat", "@team"), given, Learnt()))
+    assert len(shelf) == 0
+    shelf.close()
