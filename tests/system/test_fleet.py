@@ -30,6 +30,7 @@ from tests.support.gateway_process import GatewayProcess, free_port, running_gat
 from tests.support.redis_server import running_redis
 
 CONFIG = """
+server: {{workers: {workers}}}
 upstreams: {{up: {{kind: openai, base_url: "http://127.0.0.1:{upstream}/v1"}}}}
 models: {{m: {{upstream: up}}}}
 cache: {{store: "{store}", semantic: {{deadline_ms: 20000}}}}
@@ -51,11 +52,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     port = free_port()
     with running_redis(tmp_path_factory.mktemp("redis")) as server, ExitStack() as stack:
         gateways = []
-        for name in ("one", "other"):
+        # Workers of one gateway are to each other what gateways are.
+        for name, workers in (("one", 1), ("other", 2)):
             folder = tmp_path_factory.mktemp(name)
             (folder / "tmp").mkdir()
             environ = {"FOREBAY__STATE__STORE": f"sqlite://{folder}/state.db", "TMPDIR": f"{folder}/tmp"}
-            config = CONFIG.format(upstream=port, store=server.url)
+            config = CONFIG.format(workers=workers, upstream=port, store=server.url)
             gateways.append(stack.enter_context(running_gateway(folder, config, **environ)))
         yield Fleet(gateways, port)
 
