@@ -113,6 +113,8 @@ class ExactCache:
                 if found is Use.FRESH or use is Use.NO:
                     entry, use, state.holder = other, found, state.shared.tenant
             if entry is None or use is Use.NO:
+                # What the upstream answers now will be the tenant's own.
+                state.holder = state.key.tenant
                 return None
             if entry.trace_id:
                 span.link(TraceContext(entry.trace_id, entry.span_id, SAMPLED))

@@ -221,11 +221,14 @@ async def test_groups_over_redis(upstream: ScriptedUpstream, tmp_path: Path) -> 
             assert await town.ask("eve", "Sixty.") == ("miss", "Sixty.")
         # Another gateway, which has neither seen anything of it nor is in the group's way.
         async with running_town(tmp_path, upstream, store=server.url) as town:
+            headers, _ = await town.full("bob", "No.")
+            await town.feedback("bob", headers["x-forebay-request-id"], good=False)
+            headers, said = await town.full("bob", "No.")
+            assert (headers["cache-status"].endswith("confirmed"), said) == (True, "Forty herons.")
             headers, said = await town.full("cyd", "No.")
             assert (headers["cache-status"].endswith("quarantined"), said) == (True, "Forty herons.")
             await town.feedback("cyd", headers["x-forebay-request-id"], good=False)
-            headers, said = await town.full("cyd", "No.")
-            assert (headers["cache-status"].endswith("confirmed"), said) == (True, "Forty herons.")
+            assert await town.ask("cyd", "No.") == ("miss", "No.")
 
 
 @pytest.mark.parametrize("who", ["ada", "bob", "cyd"])
@@ -234,11 +237,22 @@ async def test_a_tenant_that_finds_a_shared_answer_wrong_takes_it_from_all(town:
     headers, _ = await town.full(who)
     effect = await town.feedback(who, headers["x-forebay-request-id"], good=False)
     assert effect == ("withdrawn" if who == "cyd" else "forgotten")
-    if who == "bob":
-        # That was its own, which the group never had.
-        assert await town.ask("cyd", "Fifty.") == ("hit-exact", "Forty herons.")
-    else:
-        assert await town.ask("cyd", "Fifty.") == ("miss", "Fifty.")
+    # Be it the one that had it first, the one that got the same, or one that was given it.
+    assert await town.ask("cyd", "Fifty.") == ("miss", "Fifty.")
+
+
+async def test_a_fresh_answer_that_is_found_wrong_is_forgotten_and_nobody_elses_is(town: Town) -> None:
+    await town.ask("ada", "Forty herons.")
+    headers, _ = await town.full("bob", "Fifty herons.")
+    assert await town.feedback("bob", headers["x-forebay-request-id"], good=False) == "forgotten"
+    assert await town.ask("bob", "Sixty herons.") == ("miss", "Sixty herons.")
+    assert await town.ask("ada", "No.") == ("hit-exact", "Forty herons.")
+    # The one that confirmed it may take its word back, and with it what the group has.
+    headers, _ = await town.full("cyd", "Forty herons.")
+    assert headers["x-forebay-cache"] == "miss" and await town.compared(outcome="confirmed") == 1
+    assert await town.feedback("cyd", headers["x-forebay-request-id"], good=False) == "forgotten"
+    assert await town.ask("cyd", "Seventy.") == ("miss", "Seventy.")
+    assert await town.ask("ada", "No.") == ("hit-exact", "Forty herons.")
 
 
 async def test_praise_changes_nothing_about_an_exact_hit(town: Town) -> None:
