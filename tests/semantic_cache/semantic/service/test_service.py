@@ -148,3 +148,25 @@ async def test_answers_are_encoded_only_where_their_texts_do_not_tell(
     async with serving(tmp_path, shelf_of([]), noted.encode) as service:
         assert await service._compare(fresh, stored) is same
         assert len(noted.texts) == encoded
+
+
+async def test_only_so_many_answers_wait_to_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_cache.semantic.service.service.COMPARISONS", 2)
+    may_encode, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(texts: Sequence[str]) -> list[Encoding]:
+        waiting.release()
+        await may_encode.wait()
+        return encode(texts)
+
+    asked = "A red boat sails far away", "far away sails a red boat"
+    async with serving(tmp_path, shelf_of([]), slow) as service:
+        some = [asyncio.create_task(service._compare(*asked)) for _ in range(2)]
+        for _ in some:
+            await waiting.acquire()
+        assert await service._compare(*asked) is None
+        may_encode.set()
+        assert await asyncio.gather(*some) == [True, True]
+        assert await service._compare(*asked) is True
