@@ -1,9 +1,9 @@
 """Puts callers' texts together: one worker thread embeds, and what came meanwhile is its next batch.
 
-A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all that
-waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch. What
-nobody waits for goes by itself and when nothing else is there; while questions keep coming it takes a fifth of
-the time at most, so that most of them never find the worker at it.
+A text never waits for company: with the worker idle it goes alone and at once. Under load a batch is all
+that waits, in its order, up to a bound of tokens, so that a short text never waits behind a huge batch.
+What nobody waits for goes by itself and when nothing else is there; while questions keep coming it takes a
+fifth of the time at most, so that most of them never find the worker at it.
 """
 
 from __future__ import annotations
