@@ -115,7 +115,8 @@ async def _serve(socket: Path, options: SemanticOptions, build: Build) -> int:
         opened.push_async_callback(service.close)
         follower.start()
         opened.push_async_callback(follower.close)
-        # What is here stays, and a question leaves no cycles: to look for some takes a tenth of the time.
+        # What is here stays, and questions leave few cycles: looking for them took a tenth of the gates'
+        # time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER, 20, 20)

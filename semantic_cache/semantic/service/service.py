@@ -55,6 +55,8 @@ FLOOR = 0.5
 """Similarity below which a record is no candidate: nothing that far off was ever the same question."""
 POOLS = 256
 """Groups whose labels are kept together."""
+COMPARISONS = 64
+"""Pairs of answers that may wait to be encoded; one more gives no label."""
 _POOL = 2000
 """Labels of a group that are looked at; the last ones."""
 
@@ -90,6 +92,7 @@ class Service:
         self._candidates = candidates
         self._encodings = Encodings()
         self._tickets = Tickets()
+        self._comparing = 0
         self._pools: OrderedDict[tuple[str, str], tuple[int, Observations]] = OrderedDict()
         """Labels by group, with the version that they are of; the group looked at longest ago makes room."""
         self._thread = ThreadPoolExecutor(1, "forebay-compare")
@@ -366,9 +369,13 @@ class Service:
         loop = asyncio.get_running_loop()
         # On a thread: nobody waits for it, and an answer may be long.
         same = await loop.run_in_executor(self._thread, rule, stored, fresh, None)
-        if same is not None:
+        if same is not None or self._comparing >= COMPARISONS:
             return same
-        one, other = await self._encode_later([fresh, stored])
+        self._comparing += 1
+        try:
+            one, other = await self._encode_later([fresh, stored])
+        finally:
+            self._comparing -= 1
         if _cut(fresh, one) or _cut(stored, other):
             # By their beginnings long answers are all alike.
             return None

@@ -98,6 +98,23 @@ async def test_what_nobody_waits_for_goes_last_and_by_itself(batcher: Batcher, w
     assert watched.batches == [["a"], ["b", "c"], ["x"], ["y"]]
 
 
+async def test_while_others_come_what_nobody_waits_for_holds_back(
+    batcher: Batcher, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Others have always just come, and a text that took any time at all is long ago only after an hour.
+    monkeypatch.setattr("semantic_cache.embed.batcher._QUIET_S", 3600.0)
+    await batcher.encode("a")
+    await batcher.encode_later("x")
+    monkeypatch.setattr(batcher, "_later_from", batcher._later_from + 3600.0)
+    later = asyncio.create_task(batcher.encode_later("y"))
+    await batcher.encode("b")
+    assert watched.batches == [["a"], ["x"], ["b"]] and not later.done()
+    monkeypatch.setattr(batcher, "_later_from", 0.0)
+    await batcher.encode("c")
+    await later
+    assert watched.batches == [["a"], ["x"], ["b"], ["c"], ["y"]]
+
+
 async def test_everyone_gets_the_encoding_of_the_own_text(batcher: Batcher, tiny: Path) -> None:
     texts = [f"reset account {letter}" for letter in "abcdefghijklmnop"]
     encodings = await asyncio.gather(*(batcher.encode(text) for text in texts))

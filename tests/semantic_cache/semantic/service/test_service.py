@@ -204,3 +204,25 @@ async def test_of_a_groups_other_tenants_nobody_takes_all_the_places(tmp_path: P
         # Without peers (the request is not shared) nothing of it is named.
         alone = await service.answer(look("red boat", "me", scope=shared))
         assert isinstance(alone, Looked) and (alone.explored, alone.reason) == (None, "no_candidates")
+
+
+async def test_only_so_many_answers_wait_to_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_cache.semantic.service.service.COMPARISONS", 2)
+    may_encode, waiting = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(texts: Sequence[str]) -> list[Encoding]:
+        waiting.release()
+        await may_encode.wait()
+        return encode(texts)
+
+    asked = "A red boat sails far away", "far away sails a red boat"
+    async with serving(tmp_path, shelf_of([]), slow) as service:
+        some = [asyncio.create_task(service._compare(*asked, agree)) for _ in range(2)]
+        for _ in some:
+            await waiting.acquire()
+        assert await service._compare(*asked, agree) is None
+        may_encode.set()
+        assert await asyncio.gather(*some) == [True, True]
+        assert await service._compare(*asked, agree) is True
