@@ -58,26 +58,39 @@ def bench(
 ) -> None:
     """Measure the semantic cache: how much it hits, how often wrongly, how quickly.
 
-    The data are JSON Lines, one record a line, in files named *.jsonl:
+    DIR holds files named *.jsonl, one JSON object a line, of either kind:
 
-    pairs      {"a": a question that is stored, "b": one that is asked,
-               "same": 1 if an answer to a is one to b, else 0, "group": the kind of pair}
-    questions  {"text": a question, "intent": what it is about; "oos" for one that nothing may answer}
+    - pairs of questions: {"a": "one that is stored", "b": "one that is asked", "same": 1 if an answer to a is
+      one to b, else 0, "group": "the kind of pair"}
 
-    Takes some minutes; progress goes to standard error. `make models` brings the embedder.
+    - questions that arrive one after another: {"text": "a question", "intent": "what it is about; oos for one
+      that nothing may answer"}
+
+    It takes three minutes of CPU, and tells on standard error how far it is. `make models` brings the
+    embedder.
 
     Parameters
     ----------
-    data: folder with the files.
-    embedder: folder with MiniLM-L6's weights; by default where `forebay models pull minilm-l6` puts them.
-    budget: error budget of our cache and of the published method.
-    quick: few of everything, in about a minute, to see that all of it runs; its figures are rough.
-    stream: questions in a replay (default 3000); 0 leaves the replays out.
-    only: names of the files to read; all by default.
-    peers: also run GPTCache and RedisVL (REDISVL_URL: a Redis with the query engine, for the latter).
-    http: also measure latencies of a real gateway.
-    reference_: also decide the pairs with the embedder in torch and fp32, and count decisions that differ.
-    json_: print one JSON object as the last line.
+    data
+        Folder with the files.
+    embedder
+        Folder with MiniLM-L6's weights (default: where `forebay models pull minilm-l6` puts them).
+    budget
+        Error budget of our cache and of the published method.
+    quick
+        Few of everything, in half a minute, to see that all of it runs; its figures are rough.
+    stream
+        Questions in a replay (default 3000); 0 leaves the replays out.
+    only
+        Names of the files to read (default: all).
+    peers
+        Also run GPTCache and RedisVL; REDISVL_URL names a Redis with the query engine, for the latter.
+    http
+        Also measure latencies of a real gateway.
+    reference_
+        Also decide the pairs with the embedder in torch and fp32, and count decisions that differ.
+    json_
+        Print one JSON object as the last line.
     """
     machine = report.machine()
     folder = embedder or environments.root().parent / "models" / "minilm-l6"

@@ -212,13 +212,18 @@ class Service:
             return Looked("no_candidates", embedder=self._embedder, vector=vector, steps=steps)
         gates = self._decider.screen(look.text, [neighbour.stored.record.text for neighbour in near])
         screened = time.monotonic()
-        passed = [neighbour for neighbour, seen in zip(near, gates, strict=True) if seen[-1].passed]
+        least = look.threshold or 0.0
+        passed = [
+            neighbour
+            for neighbour, seen in zip(near, gates, strict=True)
+            if seen[-1].passed and neighbour.similarity >= least
+        ]
         left_s = look.patience_s
         try:
             if left_s is not None:
                 left_s = max(0.0, left_s - (screened - began))
             async with asyncio.timeout(left_s):
-                # Only what the gates let through: to encode a text takes longer than all the rest.
+                # Only what may be served: to encode a text takes longer than all the rest.
                 encodings = await self._encodings_of(passed)
         except TimeoutError:
             return Failed(LATE)
