@@ -17,7 +17,7 @@ from benchmarks._cache_scores import figures
 from benchmarks.report import Figures
 from semantic_cache.decision.base import Candidate, Observations
 from semantic_cache.decision.decider import CalibratedDecider
-from semantic_cache.semantic.service.service import FLOOR
+from semantic_cache.semantic.service.looks import FLOOR
 
 STATIC = (0.80, 0.85, 0.90, 0.95, 0.98)
 MIXED = "mixed"

@@ -19,7 +19,7 @@ from benchmarks.report import Figures
 from semantic_cache.decision.base import Candidate, Observations
 from semantic_cache.decision.decider import POOL_LABELS, CalibratedDecider
 from semantic_cache.decision.drift import alarm
-from semantic_cache.semantic.service.service import FLOOR
+from semantic_cache.semantic.service.looks import FLOOR
 
 NEAREST = 4
 """Candidates, as in the gateway."""

@@ -41,3 +41,10 @@ class Encodings:
 
 def _size(text: str, encoding: Encoding) -> int:
     return 200 + len(text) + encoding.vector.nbytes + encoding.tokens.nbytes + encoding.spans.nbytes
+
+
+def was_cut(text: str, encoding: Encoding) -> bool:
+    """Return whether the embedder has left out the end of the text."""
+    if not len(encoding.spans):
+        return False
+    return int(encoding.spans[:, 1].max()) < len(text.rstrip())

@@ -80,14 +80,14 @@ async def test_a_look_that_is_not_encoded_in_time_is_given_up(tmp_path: Path, st
 async def test_labels_are_kept_together_for_some_groups_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("semantic_cache.semantic.service.service.POOLS", 3)
+    monkeypatch.setattr("semantic_cache.semantic.service.looks.POOLS", 3)
     tenants = [f"tenant {n}" for n in range(10)]
     shelf = shelf_of([(tenant, "boat red") for tenant in tenants])
     async with serving(tmp_path, shelf, at_once) as service:
         for tenant in (*tenants, "unlabelled"):
             looked = await service.answer(look("red boat", tenant))
             assert isinstance(looked, Looked)
-        assert len(service._pools) == 3
+        assert len(service._looks._pools) == 3
         for tenant in tenants:
             assert shelf.labels_version((tenant, "large"))
             shelf.drop(key("boat red", tenant))
@@ -158,8 +158,8 @@ async def test_a_flood_of_questions_scopes_and_models_is_bounded_and_costs_other
 ) -> None:
     shelf = shelf_of([("acme", "boat red"), ("flood", "boat red")])
     async with serving(tmp_path, shelf, at_once) as service:
-        service._tickets = Tickets(64)
-        service._encodings = Encodings(20_000)
+        service._tickets = service._looks._tickets = Tickets(64)
+        service._looks._encodings = Encodings(20_000)
         first = await service.answer(look("red boat"))
         assert isinstance(first, Looked) and first.serve is not None and first.ticket
         for number in range(400):
@@ -169,8 +169,8 @@ async def test_a_flood_of_questions_scopes_and_models_is_bounded_and_costs_other
             scope = scope_of("flood", f"n{number}")
             miss = await service.answer(look(f"red boat {number}", "flood", scope=scope))
             assert isinstance(miss, Looked) and miss.serve is None
-        assert len(service._tickets) == 64 and len(service._pools) <= 2
-        assert service._encodings.nbytes <= 20_000
+        assert len(service._tickets) == 64 and len(service._looks._pools) <= 2
+        assert service._looks._encodings.nbytes <= 20_000
         assert (len(shelf), shelf.scopes) == (2, 2)
         # What the other one may still want to say is known.
         assert service._tickets.look(first.ticket) is not None
