@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream
 from gateway.drain import Drain
 from gateway.endpoints.feedback import FeedbackOn
@@ -18,6 +19,7 @@ from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
 from gateway.hops.coalesce import Coalesce
+from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
@@ -37,6 +39,7 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
 from gateway.wire.request import Endpoint
+from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.store.base import Budget, Store, StoreEvent
 from semantic_cache.store.open import open_store
 from telemetry.metrics import GatewayMetrics
@@ -45,6 +48,8 @@ from telemetry.setup import Telemetry
 _MIB = 1024 * 1024
 _CACHE_DEADLINE_S = 2.0
 """A store has deadlines of its own; this one is for what they do not foresee."""
+_COMPRESS_PATIENCE_S = 2.0
+"""Beyond the deadline for ranking; the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,9 @@ def build_gateway(
     cached = _Cached.of(config, call, telemetry, metrics, semantic)
     first = [
         Step(Settle(metrics, settled)),
-        Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
+        Step(
+            Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB, read_mode(config.compress.mode))
+        ),
         Step(EnforceLimits(ledger, route.price, metrics)),
         Step(route),
     ]
@@ -156,7 +163,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None)
+            return cls([_compress(config, telemetry, metrics, None), call], [call], refresher, (), None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -167,7 +174,8 @@ class _Cached:
         if settings.semantic is not None and socket is not None:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
         keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
-        rest = [Step(keeper, OnFailure.OPEN), call]
+        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
+        rest = [Step(keeper, OnFailure.OPEN), compress, call]
         if tier is not None and settings.semantic is not None:
             # It has its own deadline for the process; the rest is for the store.
             patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
@@ -192,3 +200,10 @@ class _Cached:
             await self.tier.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _compress(
+    config: Config, telemetry: Telemetry, metrics: GatewayMetrics, client: SemanticClient | None
+) -> Step:
+    patience_s = config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+    return Step(Compress(config.compress, telemetry.tracer, metrics, client), OnFailure.OPEN, patience_s)

@@ -31,5 +31,6 @@ def scope_of(ex: Exchange, question: Question, directives: Directives) -> Scope:
         question,
         tenant=ex.tenant,
         route=route_name(ex.route),
+        compress=ex.compress.label,
         namespace=directives.namespace,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.cache_key import route_name
+from gateway.compression.mode import read_mode
 from gateway.config.schema import Config
 from gateway.errors import GatewayError
 from gateway.hops.route import RouteByName
@@ -65,7 +66,9 @@ async def explain(
         raise NotExplained(f"The semantic cache has nothing to do with this request: {reason}.")
     assert text is not None
     route = RouteByName(config).find(question.model)
-    scope = Scope.of(question, tenant=tenant, route=route_name(route))
+    scope = Scope.of(
+        question, tenant=tenant, route=route_name(route), compress=read_mode(config.compress.mode).label
+    )
     look = Look(
         tenant=tenant,
         model=question.model,

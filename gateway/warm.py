@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.cache_key import route_name
+from gateway.compression.mode import read_mode
 from gateway.config.schema import Config
 from gateway.errors import ModelNotFound
 from gateway.hops.route import RouteByName
@@ -44,6 +45,7 @@ class Warmer:
         self._lifetimes = Lifetimes(config.cache.ttl_s, config.cache.stale_s)
         self._rules = None if config.cache.semantic is None else rules_of(config.cache.semantic)
         self._tenant = tenant
+        self._compress = read_mode(config.compress.mode).label
         self._clock = clock
 
     async def take(self, line: bytes) -> str:
@@ -66,7 +68,7 @@ class Warmer:
         verdict = judge_body("chat", 200, bytes(read.response))
         if not verdict.stored:
             return verdict.reason
-        scope = Scope.of(question, tenant=self._tenant, route=route_name(route))
+        scope = Scope.of(question, tenant=self._tenant, route=route_name(route), compress=self._compress)
         key = ExactKey.of(scope, question)
         times = self._lifetimes.of(key.digest, self._clock())
         entry = Entry(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from yarl import URL
 
+from gateway.compression.mode import BadMode, UnbuiltMode, read_mode
 from gateway.config.document import Node, Place
 from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream
 from gateway.errors import ConfigError, StateUnavailable
@@ -26,6 +27,7 @@ def check(config: Config, document: Node) -> None:
             _check_url(upstream.base_url, _place(document, "upstreams", name, "base_url"))
     _check_models(config, document)
     _check_semantic(config, document)
+    _check_compress(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -74,6 +76,16 @@ def _check_semantic(config: Config, document: Node) -> None:
     if semantic.judge is not None and semantic.judge not in names and ANY_MODEL not in config.models:
         place = _place(document, "cache", "semantic", "judge")
         raise ConfigError(f"{place}: there is no model '{semantic.judge}'{_near(semantic.judge, names)}")
+
+
+def _check_compress(config: Config, document: Node) -> None:
+    place = _place(document, "compress", "mode")
+    try:
+        read_mode(config.compress.mode)
+    except UnbuiltMode as error:
+        raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
+    except BadMode as error:
+        raise ConfigError(f"{place}: 'compress.mode' {error}") from None
 
 
 def _check_tenants(config: Config, document: Node) -> None:
