@@ -35,13 +35,13 @@ class Part(Protocol):
     """Something that units can be left out of."""
 
     @property
-    def units(self) -> Sequence[str]:
-        """The units in their order."""
+    def lead(self) -> str:
+        """What stays with any unit and tells what they are about."""
         ...
 
     @property
-    def whole(self) -> str:
-        """The text as it is."""
+    def units(self) -> Sequence[str]:
+        """The units in their order."""
         ...
 
     @property
@@ -90,6 +90,10 @@ class Records:
     units: Sequence[str]
     after: str
     array: bool
+
+    @property
+    def lead(self) -> str:
+        return ""
 
     @property
     def whole(self) -> str:

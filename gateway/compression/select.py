@@ -27,6 +27,8 @@ COMPARED = 1000
 BM25_SHARE, UNIT_SHARE = 0.15, 0.5
 SHORTLIST = 0.7
 """Share of a text, best passages first, that BM25 hands on to the embedder."""
+MOST_COMPARED = 16_000
+"""The same in characters: some 4,000 tokens, 0.4 s at most on a small machine."""
 DECISIVE, LEAD = 0.9, 2.0
 """BM25 settles the matter alone if the best passage matches this much, and that many times the next."""
 KEEP_RANKED, KEEP_BM25 = 0.28, 0.25
@@ -155,7 +157,10 @@ async def _score(question: str, parts: Sequence[Part], rank: Rank | None) -> _Sc
         if isinstance(part, Records):
             passages += [_Passage(place, (unit,), text) for unit, text in enumerate(part.units)]
         else:
-            passages.append(_Passage(place, range(len(part.units)), part.whole))
+            passages += [
+                _Passage(place, units, part.lead + "".join(part.units[unit] for unit in units))
+                for units in _groups(part.units)
+            ]
     ids = [found.strip('"“”`') for found in _ID.findall(question)]
     for passage, score in zip(passages, bm25.scores(question, [p.text for p in passages]), strict=True):
         passage.bm25 = passage.score = score
@@ -174,6 +179,20 @@ async def _score(question: str, parts: Sequence[Part], rank: Rank | None) -> _Sc
     return _Scored(passages, ids, ranked=True)
 
 
+def _groups(units: Sequence[str]) -> list[Sequence[int]]:
+    """Return neighbours together, up to what is compared at once; a short passage is one group."""
+    groups: list[Sequence[int]] = []
+    start = size = 0
+    for place, unit in enumerate(units):
+        if place > start and size + len(unit) > COMPARED:
+            groups.append(range(start, place))
+            start, size = place, 0
+        size += len(unit)
+    if units:
+        groups.append(range(start, len(units)))
+    return groups
+
+
 def _settled(passages: Sequence[_Passage]) -> bool:
     if len(passages) < 2 or any(passage.named for passage in passages):
         return True
@@ -182,7 +201,7 @@ def _settled(passages: Sequence[_Passage]) -> bool:
 
 
 def _shortlist(passages: Sequence[_Passage]) -> list[_Passage]:
-    most = SHORTLIST * sum(len(passage.text) for passage in passages)
+    most = min(SHORTLIST * sum(len(passage.text) for passage in passages), MOST_COMPARED)
     chosen: list[_Passage] = []
     size = 0
     for passage in sorted(passages, key=lambda passage: -passage.bm25):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from gateway.compression.parts import Part, passages, records
-from gateway.compression.select import above_threshold, within
+from gateway.compression.parts import GAP_MARK, Part, passages, records
+from gateway.compression.select import MOST_COMPARED, above_threshold, within
 
 OTHERS = [f"Topic {word} has nothing to do with it. It goes on and on about {word}." for word in "abcdefgh"]
 MILL = "The mill was built in 1704. The mill burnt down twice since."
@@ -62,6 +62,23 @@ async def test_the_embedder_is_not_asked_where_words_settle_it() -> None:
     ranker = Ranker("Topic b")
     choice = await within("When was the mill built?", PARTS, 100, ranker)
     assert not choice.ranked and ranker.asked == []
+
+
+async def test_of_a_long_passage_the_part_that_fits_is_kept() -> None:
+    lines = [f"12:{n % 60:02} worker {n} has nothing to report at this time\n" for n in range(200)]
+    lines[150] = "12:30 the mill was built in 1704\n"
+    (log,) = passages("".join(lines))
+    kept = log.render((await above_threshold("When was the mill built?", [log], None)).kept[0])
+    assert "1704" in kept and len(kept) < 2000 and GAP_MARK in kept
+
+
+async def test_no_more_is_compared_than_there_is_time_for() -> None:
+    ranker = Ranker("x")
+    parts: list[Part] = [
+        passages(f"It goes on about a topic, and on. {n} " + "More of it. " * 60)[0] for n in range(90)
+    ]
+    await above_threshold("Does it go on about a topic?", parts, ranker)
+    assert 0 < sum(map(len, ranker.asked[0])) <= MOST_COMPARED
 
 
 async def test_without_an_answer_words_decide() -> None:
