@@ -149,7 +149,10 @@ class _Work:
         if len(choices) == 0:
             return parts
         fixed = sum(len(part.text) for place, part in enumerate(parts) if place in kept)
-        chosen = await self._choose(choices, int(size / self.mode.ratio) - fixed if self.mode.ratio else 0)
+        marks = (len(_PASSAGES_LEFT_OUT) + 4) * _runs(parts, kept)
+        chosen = await self._choose(
+            choices, int(size / self.mode.ratio) - fixed - marks if self.mode.ratio else 0
+        )
         self.done.ranked |= chosen.ranked
         out = _assembled(parts, kept, owners, choices, chosen)
         self.done.note("select", _length(parts), _length(out))
@@ -158,7 +161,13 @@ class _Work:
     async def _choose(self, choices: Sequence[Part], budget: int) -> Choice:
         if self.mode.kind == "auto":
             return await above_threshold(self.question, choices, self.rank)
-        return await within(self.question, choices, budget - len(_PASSAGES_LEFT_OUT) * 2, self.rank)
+        return await within(self.question, choices, budget, self.rank)
+
+
+def _runs(parts: Sequence[Segment], kept: Collection[int]) -> int:
+    """Return how often something may be left out between two things that stay."""
+    free = [place not in kept for place, part in enumerate(parts) if part.kind != "gap"]
+    return sum(one and not following for one, following in zip(free, [*free[1:], False], strict=True))
 
 
 def _length(parts: Sequence[Segment]) -> int:

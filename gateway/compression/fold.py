@@ -15,7 +15,7 @@ LONG = 160
 """Characters from which a passage that came before is referred to."""
 _LINE_REPEATED = "[the line above {} more times]"
 _TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
-_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
+_BLANK_LINES = re.compile(r"\n{3,}")
 _QUOTED = 60
 
 
@@ -48,7 +48,10 @@ def folded_space(text: str) -> str:
 
     Indentation stays.
     """
-    return _BLANK_LINES.sub("\n\n", _TRAILING.sub("", text))
+    # Looking whether there is any is much quicker than the pattern, and mostly there is none.
+    if " \n" in text or "\t\n" in text or text.endswith((" ", "\t")):
+        text = _TRAILING.sub("", text)
+    return _BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text else text
 
 
 @dataclass(slots=True)

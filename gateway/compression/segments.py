@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 Kind: TypeAlias = Literal["code", "json", "text", "gap"]
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _JSON_START = re.compile(r"^[ \t]*(?=[\[{])", re.MULTILINE)
-_GAP = re.compile(r"(?:[ \t]*\n){2,}|\A\n|\n\Z")
+# Begins with one certain character, which is looked for in C.
+_GAP = re.compile(r"\n(?:[ \t]*\n)+")
 _MIN_JSON = 60
 # Each failing attempt reads on until the error: strangers must not size that.
 _MOST_ATTEMPTS = 20
@@ -57,6 +58,8 @@ def _special(text: str) -> list[tuple[int, int, Kind]]:
 
 def _json(text: str, start: int, end: int) -> list[tuple[int, int, Kind]]:
     spans: list[tuple[int, int, Kind]] = []
+    if text.find("{", start, end) < 0 and text.find("[", start, end) < 0:
+        return spans
     attempts = 0
     while attempts < _MOST_ATTEMPTS and (found := _JSON_START.search(text, start, end)):
         attempts += 1
@@ -77,12 +80,20 @@ def _json(text: str, start: int, end: int) -> list[tuple[int, int, Kind]]:
 
 def _plain(text: str) -> list[Segment]:
     found: list[Segment] = []
-    position = 0
-    for gap in _GAP.finditer(text):
-        if gap.start() > position:
-            found.append(Segment("text", text[position : gap.start()]))
+    # Beside code and JSON there is one line end that belongs to neither.
+    start = 1 if text.startswith("\n") and not text.startswith("\n\n") else 0
+    if start:
+        found.append(Segment("gap", "\n"))
+    for gap in _GAP.finditer(text, start):
+        if gap.start() > start:
+            found.append(_text(text[start : gap.start()]))
         found.append(Segment("gap", gap[0]))
-        position = gap.end()
-    if position < len(text):
-        found.append(Segment("text" if text[position:].strip() else "gap", text[position:]))
-    return found
+        start = gap.end()
+    rest = text[start:]
+    if rest.endswith("\n") and len(rest) > 1:
+        return [*found, _text(rest[:-1]), Segment("gap", "\n")]
+    return [*found, _text(rest)] if rest else found
+
+
+def _text(text: str) -> Segment:
+    return Segment("gap" if text.isspace() else "text", text)

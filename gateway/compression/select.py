@@ -132,7 +132,9 @@ async def _best_units(
     texts = [parts[passage.part].units[unit] for passage, unit in units]
     own = bm25.scores(question, texts)
     if rank is not None:
-        found = await rank(question, [text[:COMPARED] for text in texts[:MOST_RANKED]])
+        # A sentence alone may say "he" or "there": the title tells of whom and where.
+        titled = [parts[passage.part].lead + text for (passage, _), text in zip(units, texts, strict=True)]
+        found = await rank(question, [text[:COMPARED] for text in titled[:MOST_RANKED]])
         if found is not None:
             scored.ranked = True
             found += [0.0] * (len(texts) - len(found))
