@@ -1,15 +1,17 @@
 """The prompt compressor on questions over documents and on look-ups of keys, beside simple baselines.
 
-    python -m benchmarks.compress --data DIR [--json]
+    python -m benchmarks.compress --data DIR [--answers N] [--json]
 
 `recall_4x`: share of prompts, made 4 times smaller, in which an answer is left outside of the question.
 `ratio_4x`: how many times smaller the whole message became. `hard_…`: all distractors are those that share
 most words with the question. `auto_…`: mode `auto` where it was found to pay. `atoms_intact`: share of
 prompts in which every word with a digit is one of the original's. `json_intact`: share of look-ups whose JSON
 is valid and has only pairs of the original. `prefix_stable`: share of turns, in conversations that grow by
-five of them, whose older messages came out as the same bytes. `ms_per_1k_tokens…`: wall time by mode
-`ratio:4`, over all prompts, over those where the embedder was asked, and over those where BM25 decided; four
-characters are a token. Ranking is done by a semantic process of its own.
+five of them, whose older messages came out as the same bytes. With `--answers`, `ttft_…` is the time to the
+bundled engine's first token by mode `ratio:4`, compressing included, and `answers_right` the share of its
+answers that are right. `ms_per_1k_tokens…`: wall time by mode `ratio:4`, over all prompts, over those where
+the embedder was asked, and over those where BM25 decided; four characters are a token. Ranking is done by a
+semantic process of its own.
 
 Peers: `truncate-head` keeps the beginning of the documents, `truncate-tail` their end, `truncate-both` both
 ends, `random` deletes sentences; all keep instruction and question and get the same budget. `bm25` is ours
@@ -33,7 +35,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from benchmarks import report
+from benchmarks import _compress_engine, report
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
@@ -41,6 +43,7 @@ from gateway.compression.parts import sentences
 from gateway.compression.prompt import read_messages
 from gateway.compression.remembered import Remembered, remembering
 from gateway.compression.select import Rank
+from gateway.config.schema import DEFAULT_MODEL
 from gateway.models.store import ModelStore
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.semantic.launcher import SemanticOptions, launch
@@ -275,7 +278,19 @@ async def ranking(folder: Path) -> AsyncIterator[Rank]:
         await process.stop()
 
 
-async def compare(data: Path) -> tuple[dict[str, Figures], dict[str, dict[str, Figures]]]:
+async def compare_engine(
+    records: Sequence[dict[str, Any]], rank: Rank, answers: int
+) -> tuple[Figures, Figures]:
+    """Return figures of the bundled engine with prompts made 4 times smaller, and with whole ones."""
+
+    async def shorten(case: Case) -> str:
+        return (await made(case, Mode("ratio", float(TIMED)), rank)).prompt
+
+    model = ModelStore().path(DEFAULT_MODEL)
+    return await _compress_engine.measure(model, multi_document(records), shorten, answers)
+
+
+async def compare(data: Path, answers: int) -> tuple[dict[str, Figures], dict[str, dict[str, Figures]]]:
     """Return figures by file, and the same of each peer."""
     figures: dict[str, Figures] = {}
     peers: dict[str, dict[str, Figures]] = {}
@@ -286,6 +301,10 @@ async def compare(data: Path) -> tuple[dict[str, Figures], dict[str, dict[str, F
                 if not (data / name).exists():
                     continue
                 figures[name], theirs = await compare_one(read(data / name), rank)
+                if answers and name == MULTI_DOCUMENT:
+                    engine, whole = await compare_engine(read(data / name), rank, answers)
+                    figures[name] |= engine
+                    theirs["uncompressed"] |= whole
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[name] = values
     if not figures:
@@ -296,6 +315,7 @@ async def compare(data: Path) -> tuple[dict[str, Figures], dict[str, dict[str, F
 def bench(
     *,
     data: Path,
+    answers: int = 0,
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Compare the compressor with simple baselines.
@@ -303,11 +323,15 @@ def bench(
     Parameters
     ----------
     data: the folder with nq_multidoc.jsonl and kv_retrieval.jsonl, or others of the same format.
+    answers: questions that the bundled engine answers, with whole prompts and with shorter ones, and its
+        times are measured; 0 leaves it out, since that takes minutes.
     json_: print one JSON object as the last line.
     """
     machine = report.machine()
-    figures, peers = asyncio.run(compare(data))
-    higher = {key for file in figures.values() for key in file if not key.startswith(("ms_", "hard_ms_"))}
+    figures, peers = asyncio.run(compare(data, answers))
+    higher = {
+        key for file in figures.values() for key in file if not key.startswith(("ms_", "hard_ms_", "ttft_"))
+    }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():
         theirs = {peer: files[name] for peer, files in peers.items() if name in files}

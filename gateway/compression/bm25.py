@@ -54,7 +54,8 @@ def _stem(word: str) -> str:
 
 def scores(question: str, texts: Sequence[str]) -> list[float]:
     """Return for each text how much of the question's weight it matches, from 0 to 1 and somewhat more."""
-    asked = set(terms(question))
+    # In the order of the question: sums over a set would differ in their last bits from process to process.
+    asked = list(dict.fromkeys(terms(question)))
     bags = [Counter(terms(text)) for text in texts]
     if not asked or not bags:
         return [0.0] * len(texts)

@@ -13,6 +13,7 @@ from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.semantic_tier import running_tier
 from tests.gateway.support.upstream import ScriptedUpstream, stream_reply
+from tests.semantic_cache.support.semantic_process import running_semantic
 
 CONFIG = """
 upstreams:
@@ -195,3 +196,21 @@ async def test_passages_are_compared_by_the_semantic_process(
         answered = await headers_of(tier.gateway, body, x_forebay_compress="ratio:4")
         record = (await tier.gateway.settled(answered["x-forebay-request-id"]))["compression"]
         assert record["ranked"] and record["ratio"] > 2.5
+
+
+async def test_who_would_not_answer_in_time_is_not_asked(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    asked = f"{DOCUMENTS}\n\nWhich of these things in the old town is large?"
+    body = json.dumps(chat(messages=[{"role": "user", "content": asked}])).encode()
+    config = CONFIG.format(url=upstream.base_url, compress="{mode: 'ratio:4', deadline_ms: 0.001}")
+    async with (
+        running_semantic(tmp_path) as semantic,
+        running_gateway(
+            f'{config}\ncache: {{store: "{semantic.url}"}}',
+            tmp_path,
+            cached=True,
+            semantic=str(semantic.socket),
+        ) as gateway,
+    ):
+        answered = await headers_of(gateway, body)
+        record = (await gateway.settled(answered["x-forebay-request-id"]))["compression"]
+        assert not record["ranked"] and record["ratio"] > 2.5
