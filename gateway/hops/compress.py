@@ -19,7 +19,7 @@ from gateway.compression.prompt import Message, NotReadable, read_messages
 from gateway.compression.remembered import Remembered, digest, remembering
 from gateway.compression.select import Rank
 from gateway.config.schema import CompressConfig
-from gateway.exchange import Exchange
+from gateway.exchange import Call, Exchange
 from gateway.pipeline import Next
 from gateway.wire.request import Endpoint
 from gateway.wire.splice import Edit
@@ -60,6 +60,8 @@ class Compress:
         self._s_per_char = 25e-6
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
+        # Whoever calls again, perhaps with the whole prompt, starts from the client's own.
+        ex.compression = None
         if ex.compress.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.view is None:
             return await next(ex)
         place = ex.view.spans.get("messages")
@@ -96,8 +98,11 @@ class Compress:
             span.fail(NotReadable.__name__)
         finally:
             span.end()
-        ex.at_end(lambda: self._learn(ex))
-        return await next(ex)
+        before = len(ex.calls)
+        answer = await next(ex)
+        calls = ex.calls[before:]
+        ex.at_end(lambda: self._learn(calls))
+        return answer
 
     def _mode(self, ex: Exchange, messages: Sequence[Message]) -> Mode:
         if ex.compress.kind != "auto":
@@ -133,8 +138,8 @@ class Compress:
             self._s_per_char += 0.1 * ((time.monotonic() - started) / size - self._s_per_char)
         return found.similarities
 
-    def _learn(self, ex: Exchange) -> None:
-        for call in ex.calls:
+    def _learn(self, calls: Sequence[Call]) -> None:
+        for call in calls:
             dropped = call.compression is not None and call.compression.mode != LOSSLESS.label
             self._economics.called(call, compressed=dropped)
 

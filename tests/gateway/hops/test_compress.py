@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from telemetry.spans import RecordedSpan
+from gateway.answer import Answer
+from gateway.compression.mode import OFF, Mode
+from gateway.config.schema import CompressConfig
+from gateway.exchange import Exchange
+from gateway.hops.compress import Compress
+from gateway.wire.request import Endpoint, outgoing, read_request
+from telemetry.metrics import GatewayMetrics
+from telemetry.spans import NullTracer, RecordedSpan
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.semantic_tier import running_tier
@@ -214,3 +221,26 @@ async def test_who_would_not_answer_in_time_is_not_asked(upstream: ScriptedUpstr
         answered = await headers_of(gateway, body)
         record = (await gateway.settled(answered["x-forebay-request-id"]))["compression"]
         assert not record["ranked"] and record["ratio"] > 2.5
+
+
+async def test_a_second_call_may_ask_for_the_whole_prompt() -> None:
+    body = body_of(ASKED)
+
+    async def receive(limit: int) -> bytes:
+        return body
+
+    ex = Exchange(Endpoint.CHAT, {}, receive, tenant="t", body=body, compress=Mode("ratio", 4.0))
+    ex.view = read_request(body, Endpoint.CHAT)
+    prompts: list[bytes] = []
+
+    async def upstream(ex: Exchange) -> Answer:
+        assert ex.view is not None
+        edits = () if ex.compression is None else ex.compression.edits
+        prompts.append(outgoing(ex.body, ex.view, model="m", usage=False, prompt=edits))
+        return Answer(200, b"{}", {})
+
+    hop = Compress(CompressConfig(), NullTracer(), GatewayMetrics())
+    await hop.run(ex, upstream)
+    ex.compress = OFF
+    await hop.run(ex, upstream)
+    assert len(prompts[0]) < len(body) == len(prompts[1]) and prompts[1] == body
