@@ -102,6 +102,9 @@ class _Work:
             if not selects:
                 self.seen.note(parts[place])
         if selects:
+            if self.mode.kind == "auto":
+                # Words say little about code, and a question about it means all of it.
+                kept |= {place for place, part in enumerate(parts) if part.kind == "code"}
             # What is not certain to stay can't be referred to.
             parts = await self._selected(parts, kept, size)
             for part in parts:

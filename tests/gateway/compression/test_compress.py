@@ -108,6 +108,13 @@ async def test_code_is_kept_byte_for_byte_or_left_out() -> None:
         assert code in smaller or "```" not in smaller
 
 
+async def test_code_that_a_user_shows_is_kept_in_auto() -> None:
+    code = "```\nraise ValueError(mend)\n```"
+    text = f"{documents(YEARS)}\n\n{code}\n\nWhen was the tower built?"
+    smaller = await content(text, AUTO)
+    assert len(smaller) < len(text) / 2 and code in smaller
+
+
 async def test_tool_calls_and_their_results_stay_together() -> None:
     call = {
         "id": "c1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from gateway.config.schema import CompressConfig
 from gateway.exchange import Exchange
 from gateway.hops.compress import Compress
 from gateway.wire.request import Endpoint, outgoing, read_request
+from semantic_cache.semantic.client import SemanticClient
 from telemetry.metrics import GatewayMetrics
-from telemetry.spans import NullTracer, RecordedSpan
+from telemetry.spans import Kind, NullTracer, RecordedSpan, Tracer
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.semantic_tier import running_tier
@@ -244,3 +246,39 @@ async def test_a_second_call_may_ask_for_the_whole_prompt() -> None:
     ex.compress = OFF
     await hop.run(ex, upstream)
     assert len(prompts[0]) < len(body) == len(prompts[1]) and prompts[1] == body
+
+
+class Stalled(SemanticClient):
+    """Takes a question and never answers."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere")
+        self.asked = asyncio.Event()
+
+    async def ask(self, call: Any, kind: Any, deadline_s: float) -> Any:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_client_that_leaves_while_passages_are_compared_ends_the_span() -> None:
+    body = body_of(f"{DOCUMENTS}\n\nWhich of these things in the old town is large?")
+
+    async def receive(limit: int) -> bytes:
+        return body
+
+    async def upstream(ex: Exchange) -> Answer:
+        raise AssertionError("the upstream is not called")
+
+    ex = Exchange(Endpoint.CHAT, {}, receive, tenant="t", body=body, compress=Mode("ratio", 4.0))
+    ex.view = read_request(body, Endpoint.CHAT)
+    spans: list[RecordedSpan] = []
+    client = Stalled()
+    tracer = Tracer(spans.append)
+    ex.span = tracer.start("request", kind=Kind.SERVER)
+    hop = Compress(CompressConfig(), tracer, GatewayMetrics(), client)
+    running = asyncio.create_task(hop.run(ex, upstream))
+    await client.asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [span.name for span in spans] == ["compress"] and ex.compression is None
