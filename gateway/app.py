@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
 from gateway.drain import Drain
@@ -20,6 +21,7 @@ from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
 from gateway.hops.coalesce import Coalesce
+from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
@@ -39,6 +41,7 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
 from gateway.wire.request import Endpoint
+from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.store.base import Budget, Store, StoreEvent
 from semantic_cache.store.open import open_store
 from telemetry.metrics import GatewayMetrics
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
 _MIB = 1024 * 1024
 _CACHE_DEADLINE_S = 2.0
 """A store has deadlines of its own; this one is for what they do not foresee."""
+_COMPRESS_PATIENCE_S = 2.0
+"""Beyond the deadline for ranking; the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,9 @@ def build_gateway(
     cached = _Cached.of(config, call, telemetry, metrics, drain, semantic)
     first = [
         Step(Settle(metrics, settled)),
-        Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
+        Step(
+            Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB, read_mode(config.compress.mode))
+        ),
         Step(EnforceLimits(ledger, route.price, metrics)),
         Step(route),
     ]
@@ -182,7 +189,8 @@ class _Cached:
         """Return the hops of a configuration; without a cache the upstream is called at once."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None, None, None)
+            only = [_compress(config, telemetry, metrics, None), call]
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -194,15 +202,17 @@ class _Cached:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
         confirmer = Confirmer(store, None, None, metrics) if tier is None else tier.confirmer
         keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing, confirmer)
-        rest = [Step(keeper, OnFailure.OPEN), call]
+        fleet = _fleet(store, settings, metrics, drain)
+        rest: list[Step] = []
         if tier is not None and settings.semantic is not None:
             # It has its own deadline for the process; the rest is for the store.
             patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
-            rest.insert(0, Step(tier.hop, OnFailure.OPEN, patience_s))
-        fleet = _fleet(store, settings, metrics, drain)
+            rest.append(Step(tier.hop, OnFailure.OPEN, patience_s))
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
-            rest.insert(len(rest) - 2, Step(fleet))
+            rest.append(Step(fleet))
+        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
+        rest += [Step(keeper, OnFailure.OPEN), compress, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -228,3 +238,10 @@ class _Cached:
             await self.tier.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _compress(
+    config: Config, telemetry: Telemetry, metrics: GatewayMetrics, client: SemanticClient | None
+) -> Step:
+    patience_s = config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+    return Step(Compress(config.compress, telemetry.tracer, metrics, client), OnFailure.OPEN, patience_s)

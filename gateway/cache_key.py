@@ -35,6 +35,7 @@ def scope_of(
         question,
         tenant=ex.tenant,
         route=route_name(ex.route),
+        compress=ex.compress.label,
         namespace=directives.namespace,
         headers=to_upstream(ex.headers),
         group=None if group is None else group.name,

@@ -10,6 +10,8 @@ import structlog
 
 from gateway.answer import Answer, EventStream, Tap
 from gateway.cache_state import CacheState
+from gateway.compression.mode import OFF, Mode
+from gateway.compression.outcome import Compression
 from gateway.config.schema import Limits, Model
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.state.ledger.base import Used
@@ -45,6 +47,8 @@ class Call:
     error: str | None = None
     """A value of `error.type`."""
     outcome: Outcome = field(default_factory=Outcome)
+    compression: Compression | None = None
+    """What was done to the prompt for this call."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
@@ -84,6 +88,10 @@ class Exchange:
     view: RequestView | None = None
     report: bool = False
     route: Route | None = None
+    compress: Mode = OFF
+    """How much of the prompt may go."""
+    compression: Compression | None = None
+    """What the next call's prompt is without; None sends the client's own."""
     calls: list[Call] = field(default_factory=list)
     cache: CacheState | None = None
     observers: list[Tap] = field(default_factory=list)

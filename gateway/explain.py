@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.cache_key import route_name
+from gateway.compression.mode import read_mode
 from gateway.config.schema import Config
 from gateway.errors import GatewayError
 from gateway.groups import Groups
@@ -68,7 +69,11 @@ async def explain(
     route = RouteByName(config).find(question.model)
     group = Groups(config.cache.shared).find(tenant, question.model)
     scope = Scope.of(
-        question, tenant=tenant, route=route_name(route), group=None if group is None else group.name
+        question,
+        tenant=tenant,
+        route=route_name(route),
+        compress=read_mode(config.compress.mode).label,
+        group=None if group is None else group.name,
     )
     look = Look(
         tenant=tenant,

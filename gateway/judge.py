@@ -9,6 +9,7 @@ import msgspec
 from gateway.answer import Answer
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.wire.headers import COMPRESS
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import CACHE_CONTROL
 
@@ -61,7 +62,7 @@ class Judge:
             return body
 
         # Its own request: limited, traced and settled like any other, and none of the cache's.
-        headers = {"content-type": "application/json", CACHE_CONTROL: "no-cache, no-store"}
+        headers = {"content-type": "application/json", CACHE_CONTROL: "no-cache, no-store", COMPRESS: "off"}
         if (key := ex.headers.get("authorization")) is not None:
             headers["authorization"] = key
         asked = Exchange(Endpoint.CHAT, headers, receive)

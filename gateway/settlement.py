@@ -12,6 +12,7 @@ from gateway.state.settled import (
     SettledAnswer,
     SettledCall,
     SettledCharge,
+    SettledCompression,
     SettledRequest,
     SettledUsage,
     Timings,
@@ -64,6 +65,22 @@ def timings_of(ex: Exchange) -> Timings:
     return Timings(_ms(total), first_byte, _ms(upstream), _ms(max(0.0, total - receiving - upstream)))
 
 
+def compression_of(ex: Exchange) -> SettledCompression | None:
+    """Return what was done to the prompt of the last call, if anything was tried."""
+    made = ex.calls[-1].compression if ex.calls else None
+    if made is None:
+        return None
+    return SettledCompression(
+        made.mode,
+        made.tokens_before,
+        made.tokens_after,
+        made.ratio,
+        dict(made.stages),
+        made.ranked,
+        _ms(made.seconds),
+    )
+
+
 def trace_id_of(ex: Exchange) -> str | None:
     """Return the trace that the request belongs to: ours, or the caller's if we do not trace."""
     if ex.span.context.valid:
@@ -92,6 +109,7 @@ def settle(ex: Exchange) -> SettledRequest:
         usage=usage_of(ex),
         cost_usd=cost_of(ex),
         charged=charged_of(ex),
+        compression=compression_of(ex),
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.cache_key import route_name
+from gateway.compression.mode import read_mode
 from gateway.config.schema import Config
 from gateway.errors import ConfigError, ModelNotFound
 from gateway.groups import Groups
@@ -56,6 +57,7 @@ class Warmer:
         self._lifetimes = Lifetimes(config.cache.ttl_s, config.cache.stale_s)
         self._rules = None if config.cache.semantic is None else rules_of(config.cache.semantic)
         self._tenant = tenant
+        self._compress = read_mode(config.compress.mode).label
         self._clock = clock
 
     async def take(self, line: bytes) -> str:
@@ -85,6 +87,7 @@ class Warmer:
             question,
             tenant=self._tenant,
             route=route_name(route),
+            compress=self._compress,
             group=None if group is None else group.name,
         )
         key = ExactKey.of(scope, question)

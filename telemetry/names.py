@@ -19,6 +19,7 @@ PREFILL: Final = "prefill"
 DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
 CACHE_SEMANTIC: Final = "cache.semantic"
+COMPRESS: Final = "compress"
 
 # gen_ai.operation.name
 CHAT: Final = "chat"
@@ -122,6 +123,17 @@ FOREBAY_SEMANTIC_STEPS: Final = "forebay.semantic.steps"
 own steps, which are within it."""
 FOREBAY_SEMANTIC_SAVED_USD: Final = "forebay.semantic.saved_usd"
 
+FOREBAY_COMPRESS_MODE: Final = "forebay.compress.mode"
+"""The mode that took effect."""
+FOREBAY_COMPRESS_TOKENS_BEFORE: Final = "forebay.compress.tokens_before"
+"""Of the messages; an estimate of four bytes a token, as the next one."""
+FOREBAY_COMPRESS_TOKENS_AFTER: Final = "forebay.compress.tokens_after"
+FOREBAY_COMPRESS_RATIO: Final = "forebay.compress.ratio"
+FOREBAY_COMPRESS_STAGES: Final = "forebay.compress.stages"
+"""One text for each stage that saved something, such as `json 120`: tokens."""
+FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
+"""An embedder took part; otherwise words alone decided."""
+
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
 FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
@@ -162,6 +174,11 @@ M_SEMANTIC_LABELS: Final = "forebay_semantic_labels"
 M_SEMANTIC_SAVED: Final = "forebay_semantic_saved_usd"
 M_SEMANTIC_DURATION: Final = "forebay_semantic_duration_seconds"
 M_SEMANTIC_RESTARTS: Final = "forebay_semantic_restarts"
+
+M_COMPRESS_REQUESTS: Final = "forebay_compress_requests"
+M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
+M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
+M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

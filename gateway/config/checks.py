@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from yarl import URL
 
+from gateway.compression.mode import BadMode, UnbuiltMode, read_mode
 from gateway.config.document import Node, Place
 from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream, SharedCache
 from gateway.errors import ConfigError, StateUnavailable
@@ -27,6 +28,7 @@ def check(config: Config, document: Node) -> None:
     _check_models(config, document)
     _check_semantic(config, document)
     _check_shared(config, document)
+    _check_compress(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -103,6 +105,16 @@ def _shared_twice(one: SharedCache, other: SharedCache) -> str | None:
     apart = one.models is not None and other.models is not None and set(one.models).isdisjoint(other.models)
     both = () if apart else [tenant for tenant in one.tenants if tenant in other.tenants]
     return next(iter(both), None)
+
+
+def _check_compress(config: Config, document: Node) -> None:
+    place = _place(document, "compress", "mode")
+    try:
+        read_mode(config.compress.mode)
+    except UnbuiltMode as error:
+        raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
+    except BadMode as error:
+        raise ConfigError(f"{place}: 'compress.mode' {error}") from None
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from backend_engine.protocol import MAX_PRIORITY
+from gateway.compression.mode import STAGES, Stage
 
 ANY_MODEL = "*"
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -234,6 +235,17 @@ class CacheConfig(Struct, frozen=True):
     """Who shares answers; everybody else's are his own."""
 
 
+class CompressConfig(Struct, frozen=True):
+    """What happens to prompts that do not say by `x-forebay-compress`."""
+
+    mode: str = "lossless"
+    """`off`, `lossless`, `auto` or `ratio:N`."""
+    stages: tuple[Stage, ...] = STAGES
+    """Those that may run; the mode says which of them do."""
+    deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
+    """How long a prompt waits for its passages to be compared with the question."""
+
+
 class TelemetryConfig(Struct, frozen=True):
     """Traces and logs."""
 
@@ -252,4 +264,5 @@ class Config(Struct, frozen=True):
     tenants: tuple[Tenant, ...] = ()
     state: StateConfig = StateConfig()
     cache: CacheConfig | None = CacheConfig()
+    compress: CompressConfig = CompressConfig()
     telemetry: TelemetryConfig = TelemetryConfig()

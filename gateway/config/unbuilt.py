@@ -6,7 +6,6 @@ from gateway.config.document import Node, Place
 from gateway.errors import ConfigError
 
 _KEYS: tuple[tuple[str, ...], ...] = (
-    ("compress",),
     ("routes", "*", "quality"),
     ("models", "*", "price", "batch"),
     ("telemetry", "capture_content"),

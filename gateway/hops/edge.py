@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from gateway.answer import Answer
-from gateway.errors import UnsupportedMediaType
+from gateway.compression.mode import OFF, Mode
+from gateway.errors import InvalidRequest, UnsupportedMediaType
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.settlement import cost_of, timings_of
 from gateway.state.keys.keyring import Keyring
-from gateway.wire.headers import refuse_unknown, wants_report
-from gateway.wire.request import read_request
+from gateway.wire.headers import COMPRESS, compress_mode, refuse_unknown, wants_report
+from gateway.wire.request import Endpoint, read_request
 from telemetry import names
 from telemetry.context import parse
 from telemetry.spans import Kind, Tracer
@@ -22,10 +23,12 @@ class Edge:
 
     name = "edge"
 
-    def __init__(self, tracer: Tracer, keyring: Keyring, max_body_bytes: int) -> None:
+    def __init__(self, tracer: Tracer, keyring: Keyring, max_body_bytes: int, compress: Mode = OFF) -> None:
+        """`compress` is what happens to the prompts of requests that do not say."""
         self._tracer = tracer
         self._keyring = keyring
         self._max_body_bytes = max_body_bytes
+        self._compress = compress
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         self._open_span(ex)
@@ -34,11 +37,20 @@ class Edge:
         ex.tenant, ex.limits = identity.tenant, identity.limits
         refuse_unknown(ex.headers)
         ex.report = wants_report(ex.headers)
+        ex.compress = self._compress_mode(ex)
         _check_media_type(ex.headers.get("content-type", ""))
         ex.body = await ex.receive(self._max_body_bytes)
         ex.received_s = time.monotonic()
         ex.view = read_request(ex.body, ex.endpoint)
         return await next(ex)
+
+    def _compress_mode(self, ex: Exchange) -> Mode:
+        asked = compress_mode(ex.headers)
+        if ex.endpoint is Endpoint.CHAT:
+            return self._compress if asked is None else asked
+        if asked is not None and asked is not OFF:
+            raise InvalidRequest(f"'{COMPRESS}' is for chat completions only.", param=COMPRESS)
+        return OFF
 
     def _open_span(self, ex: Exchange) -> None:
         ex.caller = parse(ex.headers.get("traceparent"), ex.headers.get("tracestate"))

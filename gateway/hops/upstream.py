@@ -38,6 +38,7 @@ class CallUpstream:
             raise HopFailed("The upstream was called before the request was read and routed.")
         upstream = self._upstreams[ex.route.target.upstream]
         call = Call(upstream.name, ex.route.model, ex.route.target)
+        call.compression = ex.compression
         ex.calls.append(call)
         span = self._tracer.start(
             names.operation_span(ex.endpoint.operation, ex.route.upstream_model),
@@ -58,6 +59,7 @@ class CallUpstream:
                 usage=usage,
                 # The cache has read its member, and upstreams would stumble over it.
                 without=None if ex.cache is None else BODY_FIELD,
+                prompt=() if ex.compression is None else ex.compression.edits,
             ),
             ex.view.stream,
             ex.tenant,

@@ -25,6 +25,18 @@ class SettledCharge(msgspec.Struct, frozen=True, gc=False):
     usd: float
 
 
+class SettledCompression(msgspec.Struct, frozen=True, gc=False):
+    """What became of the prompt. Tokens are estimates, of the messages alone."""
+
+    mode: str
+    tokens_before: int
+    tokens_after: int
+    ratio: float
+    stages: dict[str, int]
+    ranked: bool
+    ms: float
+
+
 class SettledCall(msgspec.Struct, frozen=True, gc=False):
     """One call of an upstream."""
 
@@ -80,6 +92,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     usage: SettledUsage | None
     cost_usd: float | None
     charged: SettledCharge | None = None
+    compression: SettledCompression | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
+from gateway.compression.mode import BadMode, Mode, UnbuiltMode, read_mode
 from gateway.errors import InvalidRequest, NotBuilt
 
 REQUEST_ID = "x-forebay-request-id"
@@ -16,6 +17,8 @@ ROUTE = "x-forebay-route"
 ATTEMPTS = "x-forebay-attempts"
 COST = "x-forebay-cost-usd"
 REPORT = "x-forebay-report"
+COMPRESS = "x-forebay-compress"
+TOKENS_SAVED = "x-forebay-tokens-saved"
 CACHE = "x-forebay-cache"
 CACHE_TTL = "x-forebay-cache-ttl"
 CACHE_TAGS = "x-forebay-cache-tags"
@@ -27,10 +30,9 @@ _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (REPORT, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
+_BUILT = (REPORT, COMPRESS, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
 _NOT_BUILT = (
     "x-forebay-route",
-    "x-forebay-compress",
     "x-forebay-session",
 )
 
@@ -65,6 +67,19 @@ def wants_report(headers: Mapping[str, str]) -> bool:
     if value != "1":
         raise InvalidRequest(f"The header '{REPORT}' must be 0 or 1.", param=REPORT)
     return True
+
+
+def compress_mode(headers: Mapping[str, str]) -> Mode | None:
+    """Return how much of the prompt may go, None if it is not said. Raises NotBuilt, InvalidRequest."""
+    value = headers.get(COMPRESS)
+    if value is None:
+        return None
+    try:
+        return read_mode(value)
+    except UnbuiltMode:
+        raise NotBuilt(f"'{COMPRESS}: {value}' is not built yet.", param=COMPRESS) from None
+    except BadMode as error:
+        raise InvalidRequest(f"The header '{COMPRESS}' {error}.", param=COMPRESS) from None
 
 
 def similarity_threshold(headers: Mapping[str, str]) -> float | None:

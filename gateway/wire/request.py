@@ -5,6 +5,7 @@ Everything else passes through unread: whether `temperature` may be 3 is for the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 from gateway.wire.members import DuplicateKey, Member, NotAnObject, members
-from gateway.wire.splice import ask_for_usage, drop, set_value, splice
+from gateway.wire.splice import Edit, ask_for_usage, drop, set_value, splice
 from telemetry import names
 
 T = TypeVar("T")
@@ -89,12 +90,20 @@ def read_request(body: bytes, endpoint: Endpoint) -> RequestView:
     return RequestView(model, stream, usage_wanted, spans)
 
 
-def outgoing(body: bytes, view: RequestView, *, model: str, usage: bool, without: str | None = None) -> bytes:
+def outgoing(
+    body: bytes,
+    view: RequestView,
+    *,
+    model: str,
+    usage: bool,
+    without: str | None = None,
+    prompt: Sequence[Edit] = (),
+) -> bytes:
     """Return the bytes for the upstream: `body` but for the model's name and the wish for `usage`.
 
-    `without` names a member that is said to us and not to the upstream.
+    `without` names a member that is said to us and not to the upstream; `prompt` are edits within `messages`.
     """
-    edits = []
+    edits = list(prompt)
     if without in view.spans:
         edits.append(drop(view.spans, without))
     if model != view.model:

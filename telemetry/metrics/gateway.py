@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -105,6 +105,20 @@ class GatewayMetrics:
             (),
             LATENCY_BUCKETS,
         )
+        self._compress_requests = self._counts(
+            names.M_COMPRESS_REQUESTS,
+            "Prompts that were looked at, by mode and whether they changed.",
+            ("mode", "changed"),
+        )
+        self._compress_tokens = self._counts(
+            names.M_COMPRESS_TOKENS, "Estimated tokens of those prompts before and after.", ("mode", "when")
+        )
+        self._compress_saved = self._counts(
+            names.M_COMPRESS_SAVED, "Estimated tokens that each stage took away.", ("stage",)
+        )
+        self._compress_duration = self._distributions(
+            names.M_COMPRESS_DURATION, "Time that compressing a prompt took.", ("mode",), OVERHEAD_BUCKETS
+        )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
         in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
@@ -191,6 +205,19 @@ class GatewayMetrics:
     def semantic_duration(self, seconds: float) -> None:
         """Note how long a request waited for the semantic process."""
         self._semantic_duration.of().observe(seconds)
+
+    def compressed(
+        self, mode: str, before: int, after: int, stages: Mapping[str, int], seconds: float
+    ) -> None:
+        """Count one prompt: its tokens before and after, and what each stage saved."""
+        kind = mode.partition(":")[0]
+        self._compress_requests.of(kind, "yes" if after < before else "no").inc()
+        self._compress_tokens.of(kind, "before").inc(before)
+        self._compress_tokens.of(kind, "after").inc(after)
+        for stage, saved in stages.items():
+            # Naming what was left out may take more than a small cut saved.
+            self._compress_saved.of(stage).inc(max(0, saved))
+        self._compress_duration.of(kind).observe(seconds)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

@@ -227,7 +227,7 @@ def test_errors_say_where(load, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("compress: {mode: auto}", "forebay.yaml:1:1: 'compress' is not built yet"),
+        ("compress: {mode: fit}", "forebay.yaml:1:18: 'compress.mode: fit' is not built yet"),
         (
             "telemetry: {capture_content: true}",
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
@@ -268,8 +268,8 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
         ),
         (
             "FOREBAY__COMPRESS__MODE",
-            "auto",
-            "FOREBAY__COMPRESS__MODE: 'compress' is not built yet",
+            "fit",
+            "FOREBAY__COMPRESS__MODE: 'compress.mode: fit' is not built yet",
         ),
         ("FOREBAY__SERVER__", "1", "FOREBAY__SERVER__: a name is missing"),
         ("FOREBAY__SERVER__PORT", "[1", "FOREBAY__SERVER__PORT:"),

@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.compression.mode import Mode
 from gateway.errors import InvalidRequest, NotBuilt
-from gateway.wire.headers import printable, refuse_unknown, to_client, to_upstream, wants_report
+from gateway.wire.headers import (
+    compress_mode,
+    printable,
+    refuse_unknown,
+    to_client,
+    to_upstream,
+    wants_report,
+)
 
 
 def test_only_listed_headers_pass() -> None:
@@ -17,7 +25,6 @@ def test_only_listed_headers_pass() -> None:
     "name",
     [
         "X-Forebay-Route",
-        "x-forebay-compress",
         "x-forebay-session",
     ],
 )
@@ -50,3 +57,12 @@ def test_a_model_name_is_made_fit_for_a_header() -> None:
     assert printable("org/model-1:free") == "org/model-1:free"
     assert printable("a\r\nset-cookie: x") == "a%0D%0Aset-cookie: x"
     assert printable("Grüße").isascii()
+
+
+def test_how_much_of_a_prompt_may_go_is_said_by_a_mode() -> None:
+    assert compress_mode({}) is None
+    assert compress_mode({"x-forebay-compress": "ratio:4"}) == Mode("ratio", 4.0)
+    with pytest.raises(InvalidRequest, match="off, lossless, auto or ratio:N"):
+        compress_mode({"x-forebay-compress": "some"})
+    with pytest.raises(NotBuilt, match="fit"):
+        compress_mode({"x-forebay-compress": "fit"})

@@ -1,0 +1,37 @@
+"""What was done to one request's prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.wire.splice import Edit
+
+BYTES_PER_TOKEN = 4
+"""The gateway has no tokenizer: tokens saved are an estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """The edits that the upstream's copy of the body gets; the request itself stays as the client sent it."""
+
+    mode: str
+    """The mode that took effect: `lossless` where `auto` found that more would not pay."""
+    edits: tuple[Edit, ...]
+    tokens_before: int
+    tokens_after: int
+    stages: Mapping[str, int]
+    """Tokens that each stage saved."""
+    ranked: bool
+    """An embedder took part."""
+    seconds: float
+
+    @property
+    def tokens_saved(self) -> int:
+        """The difference."""
+        return self.tokens_before - self.tokens_after
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the prompt became."""
+        return round(self.tokens_before / max(1, self.tokens_after), 3)

@@ -1,0 +1,162 @@
+"""Makes the prompt shorter for the upstream that was chosen; the request itself, and its cache key, stay.
+
+Fails open: what cannot be read, ranked or done in time goes to the upstream as it came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.answer import Answer
+from gateway.compression.compress import MIN_CHARS, Compressed, compress
+from gateway.compression.economics import Economics
+from gateway.compression.mode import LOSSLESS, Mode
+from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
+from gateway.compression.prompt import Message, NotReadable, read_messages
+from gateway.compression.remembered import Remembered, digest, remembering
+from gateway.compression.select import Rank
+from gateway.config.schema import CompressConfig
+from gateway.exchange import Call, Exchange
+from gateway.pipeline import Next
+from gateway.wire.request import Endpoint
+from gateway.wire.splice import Edit
+from semantic_cache.semantic.client import SemanticClient
+from semantic_cache.semantic.protocol import Rank as AskRank
+from semantic_cache.semantic.protocol import Ranked
+from telemetry import names
+from telemetry.metrics import GatewayMetrics
+from telemetry.spans import Tracer
+
+MAX_BYTES = 2_000_000
+"""A longer prompt goes as it is: the work is done between other requests' events."""
+_WHOLE_PROMPTS = 16
+"""One conversation in so many is not compressed in mode `auto`, so that the growth of answers can be seen."""
+
+
+class Compress:
+    """The hop before the upstream."""
+
+    name = "compress"
+
+    def __init__(
+        self,
+        config: CompressConfig,
+        tracer: Tracer,
+        metrics: GatewayMetrics,
+        client: SemanticClient | None = None,
+    ) -> None:
+        """`client` is the way to the semantic process, where there is one."""
+        self._stages = config.stages
+        self._deadline_s = config.deadline_ms / 1000
+        self._tracer = tracer
+        self._metrics = metrics
+        self._client = client
+        self._economics = Economics()
+        self._decided: Remembered[bool] = Remembered()
+        self._ranked: Remembered[list[float] | None] = Remembered()
+        self._s_per_char = 25e-6
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        # Whoever calls again, perhaps with the whole prompt, starts from the client's own.
+        ex.compression = None
+        if ex.compress.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.view is None:
+            return await next(ex)
+        place = ex.view.spans.get("messages")
+        if place is None or not MIN_CHARS <= place.end - place.start <= MAX_BYTES:
+            return await next(ex)
+        started = time.monotonic()
+        span = self._tracer.start(names.COMPRESS, parent=ex.span)
+        try:
+            messages = read_messages(ex.body, place.start, place.end)
+            mode = self._mode(ex, messages)
+            rank = self._rank(ex.tenant) if mode.drops and self._client is not None else None
+            done = await compress(messages, mode, stages=self._stages, rank=rank)
+            size = place.end - place.start
+            ex.compression = made = _compression(mode, done, size, time.monotonic() - started)
+            if span.recording:
+                span.update(
+                    {
+                        names.FOREBAY_COMPRESS_MODE: made.mode,
+                        names.FOREBAY_COMPRESS_TOKENS_BEFORE: made.tokens_before,
+                        names.FOREBAY_COMPRESS_TOKENS_AFTER: made.tokens_after,
+                        names.FOREBAY_COMPRESS_RATIO: made.ratio,
+                        names.FOREBAY_COMPRESS_STAGES: [
+                            f"{name} {saved}" for name, saved in made.stages.items()
+                        ],
+                        names.FOREBAY_COMPRESS_RANKED: made.ranked,
+                    }
+                )
+            if mode.drops:
+                self._economics.compressed(made.tokens_before, made.tokens_saved, made.seconds)
+            self._metrics.compressed(
+                made.mode, made.tokens_before, made.tokens_after, made.stages, made.seconds
+            )
+        except NotReadable:
+            span.fail(NotReadable.__name__)
+        finally:
+            span.end()
+        before = len(ex.calls)
+        answer = await next(ex)
+        calls = ex.calls[before:]
+        ex.at_end(lambda: self._learn(calls))
+        return answer
+
+    def _mode(self, ex: Exchange, messages: Sequence[Message]) -> Mode:
+        if ex.compress.kind != "auto":
+            return ex.compress
+        assert ex.route is not None
+        route = ex.route
+        texts = [text for message in messages for text in message.texts if len(text.value) >= MIN_CHARS]
+        if not texts:
+            return LOSSLESS
+        conversation = digest(ex.tenant, route.target.upstream, route.model, texts[0].value)
+        tokens = sum(text.end - text.start for text in texts) // BYTES_PER_TOKEN
+
+        def pays() -> bool:
+            if conversation[0] % _WHOLE_PROMPTS == 0:
+                return False
+            return self._economics.pays(route.target.upstream, route.model, route.target.price, tokens)
+
+        return ex.compress if self._decided.once(conversation, pays) else LOSSLESS
+
+    def _rank(self, tenant: str) -> Rank:
+        return remembering(self._ask, self._ranked, tenant)
+
+    async def _ask(self, question: str, texts: Sequence[str]) -> list[float] | None:
+        size = sum(map(len, texts))
+        # A call that is bound to be late would count as the process's fault.
+        if self._client is None or size * self._s_per_char > self._deadline_s:
+            return None
+        started = time.monotonic()
+        found = await self._client.ask(AskRank(question, list(texts)), Ranked, self._deadline_s)
+        if found is None or len(found.similarities) != len(texts):
+            return None
+        if size > 0:
+            self._s_per_char += 0.1 * ((time.monotonic() - started) / size - self._s_per_char)
+        return found.similarities
+
+    def _learn(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            dropped = call.compression is not None and call.compression.mode != LOSSLESS.label
+            self._economics.called(call, compressed=dropped)
+
+
+def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Compression:
+    edits = tuple(
+        Edit(change.text.start, change.text.end, msgspec.json.encode(change.value)) for change in done.changes
+    )
+    # A text that was written with escapes may be shorter as it stands than in our own bytes.
+    edits = tuple(edit for edit in edits if len(edit.text) < edit.end - edit.start)
+    saved = sum(edit.end - edit.start - len(edit.text) for edit in edits)
+    return Compression(
+        mode.label,
+        edits,
+        size // BYTES_PER_TOKEN,
+        (size - saved) // BYTES_PER_TOKEN,
+        {stage: chars // BYTES_PER_TOKEN for stage, chars in done.saved.items()} if edits else {},
+        done.ranked,
+        seconds,
+    )
