@@ -97,7 +97,7 @@ class EngineUpstream(Struct, frozen=True, tag_field="kind", tag="engine"):
     max_context: Count | None = None
     yarn_factor: Annotated[float, Meta(ge=1)] | None = None
     max_output_tokens: Count | None = None
-    max_decode_stretch: Annotated[float, Meta(gt=1)] = 2.5
+    max_decode_stretch: Annotated[float, Meta(gt=1)] = 2.8
     threads: Annotated[int, Meta(ge=0)] = 0
     prefix_cache: bool = True
     prefix_cache_ram_mb: Annotated[int, Meta(ge=0)] = 0
