@@ -35,11 +35,12 @@ from router.before.topics import fit_topics
 from router.errors import TooFewOutcomes
 from router.fit.answers import fit_confidence
 from router.fit.factorization import fit_factorization
-from router.fit.folds import Rows, folds, unseen_scores
+from router.fit.folds import Rows, folds
 from router.fit.knobs import for_quality, probabilities
 from router.fit.signal import Signal, auroc, measure
 from router.isotonic import fit_isotonic
 from router.policy.dominance import TierRecord, dominated
+from router.policy.escalation import FARTHEST
 from semantic_cache.embed.open import LocalModel, open_embedder
 
 _ASKED = (0.90, 0.95, 0.98)
@@ -78,14 +79,7 @@ def split(count: int, train: float, seed: int) -> Split:
 
 def by_query(data: RouteSet, cut: Split) -> Scored:
     """Score queries before any model has answered."""
-    past = unseen_scores(
-        lambda rows: (
-            lambda others: data.queries.scores(
-                data.queries.fit(cut.past[rows]), cut.past[rows], cut.past[others]
-            ).tolist()
-        ),
-        cut.parts,
-    )
+    past = data.queries.unseen(cut.past, cut.parts)
     rest = data.queries.scores(data.queries.fit(cut.past), cut.past, cut.rest)
     calibration = fit_isotonic((-past).tolist(), data.weak[cut.past].astype(float).tolist(), _BLOCK)
     right = np.array([calibration(-score) for score in rest])
@@ -98,7 +92,7 @@ def by_answer(data: RouteSet, signs: list[AnswerSigns], cut: Split) -> Scored:
         [signs[row] for row in cut.past], data.weak[cut.past].tolist(), cut.parts
     )
     rest = np.array(
-        [-np.inf if signs[row].broken else confidence.model.score(signs[row].values) for row in cut.rest]
+        [-FARTHEST if signs[row].broken else confidence.model.score(signs[row].values) for row in cut.rest]
     )
     right = np.array([confidence.judge(signs[row]).probability for row in cut.rest])
     return Scored(-scores, -rest, right, measure(-scores, data.gain[cut.past], cut.parts))

@@ -2,6 +2,7 @@
 
 RouterError
 ├── BadOutcomes      an outcome log that cannot be read
+├── BadPolicy        a learned policy that cannot be read
 └── TooFewOutcomes   not enough outcomes to learn from
 """
 
@@ -14,6 +15,10 @@ class RouterError(Exception):
 
 class BadOutcomes(RouterError):
     """An outcome log is not JSON Lines of outcomes; the message names the line."""
+
+
+class BadPolicy(RouterError):
+    """A file is no policy; the message says where it is not."""
 
 
 class TooFewOutcomes(RouterError):

@@ -13,6 +13,7 @@ from router.fit.folds import Rows, unseen_scores
 from router.fit.logistic import fit_logistic
 from router.isotonic import fit_isotonic
 from router.logistic import Logistic
+from router.policy.escalation import FARTHEST
 
 _BLOCK = 20
 """Least outcomes behind a calibrated value."""
@@ -41,4 +42,4 @@ def fit_confidence(
     outcomes = np.asarray(right, dtype=float)
     calibration = fit_isotonic(scores[usable].tolist(), outcomes[usable].tolist(), _BLOCK)
     confidence = Confidence(fit(np.concatenate(parts)), calibration)
-    return confidence, np.where(usable, scores, -np.inf)
+    return confidence, np.where(usable, scores, -FARTHEST)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.bounds import normal_quantile
-from router.policy.escalation import ALL_LARGE, Escalation
+from router.policy.escalation import ALL_LARGE, FARTHEST, Escalation
 
 _SLACK = 0.01
 _CONFIDENCE = 0.90
@@ -78,7 +78,7 @@ def of_share(scores: Floats, share: float) -> Escalation:
     ordered = -np.sort(-scores)
     wanted = share * len(scores)
     if wanted <= 0:
-        return Escalation(float("inf"), 0.0)
+        return Escalation(FARTHEST, 0.0)
     threshold = float(ordered[min(len(scores) - 1, max(0, int(np.ceil(wanted - 1e-9)) - 1))])
     above, at = int((scores > threshold).sum()), int((scores == threshold).sum())
     return Escalation(threshold, min(1.0, max(0.0, (wanted - above) / at)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from router.before.linear import Linear
 from router.before.neighbours import NEAREST
 from router.before.query import Query, QueryModel
 from router.before.topics import fit_topics
-from router.fit.folds import Rows
+from router.fit.folds import Rows, unseen_scores
 from router.fit.logistic import fit_logistic
 from router.outcomes import Outcome
 
@@ -57,6 +57,15 @@ class QueryOutcomes:
             query = Query(self._topics[row], self._signs[row], self._vectors[row].tolist(), neighbours)
             found.append(model.score(query))
         return np.array(found)
+
+    def unseen(self, past: Rows, parts: Sequence[Rows]) -> NDArray[np.float64]:
+        """Score the rows of `past` by models that have not seen them; `parts` hold places within `past`."""
+
+        def fit(places: Rows) -> Callable[[Rows], list[float]]:
+            model = self.fit(past[places])
+            return lambda others: self.scores(model, past[places], past[others]).tolist()
+
+        return unseen_scores(fit, parts)
 
 
 def fit_ridge(vectors: NDArray[np.float32], values: NDArray[np.float64], penalty: float = 50.0) -> Linear:

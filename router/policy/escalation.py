@@ -26,5 +26,8 @@ class Escalation:
         return draw < self.probability(score)
 
 
-ALL_LARGE = Escalation(float("-inf"), 1.0)
+FARTHEST = 1e300
+"""Beyond every score; infinity has no form in JSON."""
+
+ALL_LARGE = Escalation(-FARTHEST, 1.0)
 """What holds as long as nothing is known: the large tier answers everything."""

@@ -9,6 +9,7 @@ from router.after.signs import AnswerSigns, SmallAnswer, signs_of
 from router.fit.answers import fit_confidence
 from router.fit.folds import folds
 from router.fit.signal import auroc
+from router.policy.escalation import FARTHEST
 
 
 def answers(count: int, seed: int) -> tuple[list[AnswerSigns], list[bool]]:
@@ -39,5 +40,5 @@ def test_broken_answers_come_last_and_teach_nothing() -> None:
     broken = signs_of(SmallAnswer("3 boxes of 4?", "", "stop"))
     confidence, unseen = fit_confidence([*signs, broken], [*right, False], folds(101, 5, 0))
 
-    assert unseen[-1] == -np.inf
+    assert unseen[-1] == -FARTHEST
     assert confidence.judge(broken).probability == 0

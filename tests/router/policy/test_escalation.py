@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.policy.escalation import ALL_LARGE, Escalation
+from router.policy.escalation import ALL_LARGE, FARTHEST, Escalation
 
 
 def test_above_the_threshold_all_are_escalated_and_below_none() -> None:
@@ -18,5 +18,5 @@ def test_on_the_threshold_the_draw_decides() -> None:
 
 
 def test_as_long_as_nothing_is_known_everything_is() -> None:
-    assert ALL_LARGE.escalates(float("-inf"), 0.99)
+    assert ALL_LARGE.escalates(-FARTHEST, 0.99)
     assert ALL_LARGE.escalates(-3.0, 0.99)
