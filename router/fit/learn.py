@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from router.after.signs import SmallAnswer, signs_of
+from router.after.confidence import Confidence
+from router.after.signs import AnswerSigns, SmallAnswer, signs_of
 from router.before.query_signs import query_signs
 from router.errors import TooFewOutcomes
 from router.fit.answers import fit_confidence
 from router.fit.folds import folds
-from router.fit.knobs import for_quality
+from router.fit.knobs import for_quality, of_share, probabilities
 from router.fit.query import QueryOutcomes
 from router.fit.signal import measure
 from router.outcomes import Outcome
+from router.policy.escalation import ALL_LARGE, FARTHEST
 from router.policy.learned import Learned, Signal
 
 _FOLDS = 5
@@ -42,10 +44,14 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
     scores = data.unseen(rows, parts)
     signal = measure(scores, gain, parts)
     said = [signal.said("the query alone")]
-    decides: Signal = "query" if signal.helps else "coin"
-    best = signal.lower if signal.helps else 0.5
-    query = data.fit(rows) if signal.helps else None
-    confidence = None
+    decides: Signal = "coin"
+    best, own = 0.5, np.zeros(len(outcomes))
+    query = confidence = None
+    if signal.helps:
+        decides, best, query = "query", signal.lower, data.fit(rows)
+        own = data.scores(query, rows, rows)
+    else:
+        scores = own
     if all(outcome.weak_answer is not None for outcome in outcomes) and len(set(weak.tolist())) > 1:
         signs = [signs_of(SmallAnswer(outcome.prompt, outcome.weak_answer or "")) for outcome in outcomes]
         learned, unseen = fit_confidence(signs, weak.tolist(), parts)
@@ -53,7 +59,14 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
         said.append(signal.said("the small model's answer"))
         if signal.helps and signal.lower > best:
             decides, scores, query, confidence = "answer", -unseen, None, learned
-    if decides == "coin":
-        scores = np.zeros(len(outcomes))
+            own = np.array([_score(learned, sign) for sign in signs])
     escalation = for_quality(scores, weak, strong, quality)
+    if escalation != ALL_LARGE:
+        # Models of the folds have different zeros, which matters where many requests score alike: only the
+        # share is taken from them, and the threshold is where the model that decides has that share.
+        escalation = of_share(own, float(probabilities(escalation, scores).mean()))
     return Learned(quality, len(outcomes), decides, escalation, query, confidence, tuple(said))
+
+
+def _score(confidence: Confidence, signs: AnswerSigns) -> float:
+    return FARTHEST if signs.broken is not None else -confidence.model.score(signs.values)

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
             log.write(json.dumps(row) + "\n")
     done = subprocess.run(
-        [*FOREBAY, "train", "log.jsonl", "--out", "policy.json"],
+        [*FOREBAY, "train", "log.jsonl", "--out", "policy.json", "--quality", "1"],
         cwd=folder, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def test_it_goes_by_the_query_where_the_topic_tells() -> None:
     policy = learn(log(400, 1, topics=True, answers=False), 0.9)
 
     def share(topic: str) -> float:
-        decisions = [policy.before(Query(topic, query_signs(f"{n} boxes of 8?"))) for n in range(3, 90)]
+        decisions = [policy.before(Query(topic, query_signs(f"{n} boxes of 38?"))) for n in range(10, 90)]
         return float(np.mean([decision.large for decision in decisions if decision is not None]))
 
     assert policy.decides_by == "query"
@@ -53,6 +53,23 @@ def test_it_goes_by_the_answer_where_that_tells_more() -> None:
     assert "the small model's answer helps" in policy.said[1]
     assert policy.after(signs_of(SmallAnswer("7 boxes of 8?", "7 * 8 = 56"))).large == 0
     assert policy.after(signs_of(SmallAnswer("7 boxes of 8?", "7 * 8 = 65"))).large == 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_quality_that_was_asked_for_is_kept_on_new_requests(answers: bool) -> None:
+    kept = 0
+    for seed in range(10):
+        policy = learn(log(400, seed, topics=not answers, answers=answers), 0.9)
+        new = log(400, seed + 100, topics=not answers, answers=answers)
+        right = 0.0
+        for outcome in new:
+            decision = policy.before(Query(outcome.topic, query_signs(outcome.prompt)))
+            if decision is None:
+                decision = policy.after(signs_of(SmallAnswer(outcome.prompt, outcome.weak_answer or "")))
+            right += decision.large * outcome.strong_right + (1 - decision.large) * outcome.weak_right
+        kept += right >= 0.89 * sum(outcome.strong_right for outcome in new)
+
+    assert kept >= 8
 
 
 def test_it_draws_lots_and_says_so_where_nothing_tells() -> None:
