@@ -17,6 +17,7 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
@@ -92,8 +93,10 @@ def build_gateway(
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
-    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics, semantic)
+    calls = [Step(CallUpstream(upstreams, telemetry.tracer, metrics))]
+    if any(entry.policy is not None for entry in config.routes.values()):
+        calls.insert(0, Step(Cascade(telemetry.tracer), OnFailure.OPEN))
+    cached = _Cached.of(config, calls, telemetry, metrics, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB)),
@@ -151,12 +154,17 @@ class _Cached:
 
     @classmethod
     def of(
-        cls, config: Config, call: Step, telemetry: Telemetry, metrics: GatewayMetrics, socket: str | None
+        cls,
+        config: Config,
+        calls: Sequence[Step],
+        telemetry: Telemetry,
+        metrics: GatewayMetrics,
+        socket: str | None,
     ) -> _Cached:
-        """Return the hops of a configuration; without a cache the upstream is called at once."""
+        """Return the hops of a configuration; without a cache they are `calls`, which end at the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            return cls([call], [call], refresher, (), None, None)
+            return cls(calls, calls, refresher, (), None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -167,7 +175,7 @@ class _Cached:
         if settings.semantic is not None and socket is not None:
             tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
         keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing)
-        rest = [Step(keeper, OnFailure.OPEN), call]
+        rest = [Step(keeper, OnFailure.OPEN), *calls]
         if tier is not None and settings.semantic is not None:
             # It has its own deadline for the process; the rest is for the store.
             patience_s = _CACHE_DEADLINE_S + settings.semantic.deadline_ms / 1000
@@ -181,7 +189,7 @@ class _Cached:
             *rest,
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
-        return cls(answers, [Step(vectors), call], refresher, (keeper, vectors), store, tier)
+        return cls(answers, [Step(vectors), *calls], refresher, (keeper, vectors), store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish storing, close the store."""

@@ -1,12 +1,19 @@
-"""Finds what stands behind the requested model name: a route, a model, or the pass-through for all others."""
+"""Finds what stands behind the requested model name: a route, a model, or the pass-through for all others.
+
+A route of two models leads to the large one here; the cascade (`hops/cascade.py`) may choose the small one.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
 
 from gateway.answer import Answer
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Price
 from gateway.errors import ModelNotFound
-from gateway.exchange import Exchange, Route
+from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from router.policy.learned import load
 
 
 class RouteByName:
@@ -17,7 +24,12 @@ class RouteByName:
     def __init__(self, config: Config) -> None:
         self._routes = {name: _route(config, name) for name in config.models if name != ANY_MODEL}
         for name, route in config.routes.items():
-            self._routes[name] = self._routes[route.tiers[0]]
+            small, large = self._routes[route.tiers[0]], self._routes[route.tiers[-1]]
+            if route.policy is None:
+                self._routes[name] = small
+            else:
+                tiers = Tiers(small, large, load(Path(route.policy)))
+                self._routes[name] = replace(large, label=name, tiers=tiers)
         self._any = config.models.get(ANY_MODEL)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
@@ -27,7 +39,13 @@ class RouteByName:
 
     def price(self, model: str) -> Price | None:
         """Return the highest price that a request for this name may come to. Raises ModelNotFound."""
-        return self.find(model).target.price
+        route = self.find(model)
+        if route.tiers is None:
+            return route.target.price
+        small, large = route.tiers.small.target.price, route.tiers.large.target.price
+        if small is None or large is None:
+            return None
+        return Price(small.input + large.input, small.output + large.output)
 
     def find(self, model: str) -> Route:
         """Return where a request for this name goes. Raises ModelNotFound."""

@@ -43,6 +43,11 @@ class Learned:
     said: tuple[str, ...]
     """What was found of each signal, a line each."""
 
+    @property
+    def needs_topic(self) -> bool:
+        """It judges queries by topics, so one without says too little."""
+        return self.query is not None and any(self.query.topic_gain.sums)
+
     def before(self, query: Query) -> Decision | None:
         """Decide before any tier has answered; None if the small one is to be heard first."""
         if self.decides_by == "answer":
