@@ -10,9 +10,10 @@ from pathlib import Path
 
 from gateway.answer import Answer
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Price
-from gateway.errors import ModelNotFound
+from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from gateway.wire import headers
 from router.policy.learned import load
 
 
@@ -35,6 +36,8 @@ class RouteByName:
     async def run(self, ex: Exchange, next: Next) -> Answer:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
+        if (wanted := ex.headers.get(headers.ROUTE)) is not None:
+            ex.route = _tier(ex.route, wanted)
         return await next(ex)
 
     def price(self, model: str) -> Price | None:
@@ -60,6 +63,18 @@ class RouteByName:
 def _route(config: Config, name: str) -> Route:
     model = config.models[name]
     return Route(name, name, model, model.model or _own_name(config, model) or name)
+
+
+def _tier(route: Route, wanted: str) -> Route:
+    """Return the tier that the caller wants whatever the policy says. Raises InvalidRequest."""
+    tiers = () if route.tiers is None else (route.tiers.small, route.tiers.large)
+    for tier in tiers:
+        if tier.label == wanted:
+            return tier
+    known = (
+        f"must be one of {', '.join(tier.label for tier in tiers)}" if tiers else "needs a model with tiers"
+    )
+    raise InvalidRequest(f"The header '{headers.ROUTE}' {known}.", param=headers.ROUTE)
 
 
 def _own_name(config: Config, model: Model) -> str | None:

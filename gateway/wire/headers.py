@@ -27,9 +27,8 @@ _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (REPORT, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
+_BUILT = (ROUTE, REPORT, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
 _NOT_BUILT = (
-    "x-forebay-route",
     "x-forebay-compress",
     "x-forebay-session",
 )

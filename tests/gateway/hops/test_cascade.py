@@ -352,3 +352,33 @@ async def test_a_policy_that_needs_topics_is_refused(start: Start) -> None:
     with pytest.raises(ConfigError, match=r"forebay\.yaml:9:\d+: .* was learned with topics"):
         async with start(policy):
             pass
+
+
+@pytest.mark.parametrize("tier", ["small", "large"])
+async def test_a_caller_may_name_the_tier(start: Start, two: Two, tier: str) -> None:
+    two.small.reply = json_reply(completion(WRONG))
+
+    async with start() as gateway, gateway.post(body=ask(), x_forebay_route=tier) as response:
+        assert response.headers["x-forebay-route"] == tier
+    assert two.asked() == ((1, 0) if tier == "small" else (0, 1))
+
+
+async def test_the_answer_of_a_named_tier_is_cached_apart(start: Start, two: Two) -> None:
+    async with start(cached=True, environ={"FOREBAY__CACHE__SEMANTIC": "null"}) as gateway:
+        async with gateway.post(body=ask(), x_forebay_route="small"):
+            await until_kept(gateway)
+        async with gateway.post(body=ask(), x_forebay_route="large") as response:
+            assert response.headers["x-forebay-cache"] == "miss"
+        async with gateway.post(body=ask()) as response:
+            assert response.headers["x-forebay-cache"] == "miss"
+    assert two.asked() == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("auto", "must be one of small, large"), ("small", "needs a model")]
+)
+async def test_a_tier_that_there_is_not_is_refused(start: Start, model: str, said: str) -> None:
+    async with start() as gateway, gateway.post(body=ask(model=model), x_forebay_route="medium") as response:
+        assert response.status == 400
+        error = (await response.json())["error"]
+        assert said in error["message"] and error["param"] == "x-forebay-route"
