@@ -1,9 +1,9 @@
 """Chooses between a small and a large model: before either has answered, or by the small one's answer.
 
-The small model only ever gets requests that it can be judged on: chats of text without tools, one choice. A
-stream is decided before it begins, for what the client has seen cannot be taken back; where only the answer
-could decide, streams go to the large model. If the small one fails, the large one is asked, with the client's
-own words; if the large one fails, the request does.
+The small model only ever gets requests that it can be judged on: chats of text without tools, one choice.
+Where only its answer can decide, its stream is held back to the end: what the client has seen cannot be taken
+back. If the small model fails, the large one is asked, with the client's own words; if the large one fails,
+the request does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from gateway.answer import Answer
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange, Tiers
+from gateway.hops.held import HeldStream, hold
 from gateway.pipeline import Next
 from gateway.wire.asked import read_asked, read_small_answer
 from gateway.wire.errors import kind_of
@@ -34,6 +35,8 @@ class _Plan:
     reason: str
     question: str = ""
     response_format: Any = None
+    judged: bool = False
+    """Only the small model's answer can decide."""
 
 
 class Cascade:
@@ -76,11 +79,7 @@ def _plan(ex: Exchange, tiers: Tiers) -> _Plan:
         return _Plan(False, "the request wants several choices")
     decision = tiers.policy.before(Query(None, query_signs(question)))
     if decision is None:
-        if ex.view.stream:
-            return _Plan(
-                False, "only the small model's answer could decide, and a stream cannot be taken back"
-            )
-        return _Plan(True, "the small model's answer decides", question, asked.response_format)
+        return _Plan(True, "the small model's answer decides", question, asked.response_format, judged=True)
     large = _draw(ex) < decision.large
     return _Plan(not large, decision.reason, question, asked.response_format)
 
@@ -88,19 +87,30 @@ def _plan(ex: Exchange, tiers: Tiers) -> _Plan:
 async def _ask_small(ex: Exchange, tiers: Tiers, plan: _Plan, next: Next) -> tuple[Answer | None, str]:
     """Return the small model's answer if it stands, and why or why not."""
     assert ex.view is not None
-    if ex.view.stream:
+    if ex.view.stream and not plan.judged:
         return await next(ex), plan.reason
+    held = None
     try:
-        answer = await next(ex)
+        if ex.view.stream:
+            found = await hold(ex, next)
+            held = found if isinstance(found, HeldStream) else None
+            answer = found.answer if isinstance(found, HeldStream) else found
+        else:
+            answer = await next(ex)
     except GatewayError as error:
         return None, f"the small model failed: {kind_of(error).code or type(error).__name__}"
-    if answer.status != 200 or not isinstance(answer.body, bytes):
+    if answer.status != 200:
         return None, f"the small model answered with status {answer.status}"
-    said = read_small_answer(answer.body, plan.question, plan.response_format)
+    body = answer.body if held is None else held.whole()
+    if not isinstance(body, bytes):
+        return None, "the small model's answer cannot be read"
+    said = read_small_answer(body, plan.question, plan.response_format)
     if said is None:
         return None, "the small model's answer cannot be read"
     decision = tiers.policy.after(signs_of(said))
-    return (None if _draw(ex) < decision.large else answer), decision.reason
+    if _draw(ex) < decision.large:
+        return None, decision.reason
+    return (answer if held is None else held.release(ex)), decision.reason
 
 
 def _draw(ex: Exchange) -> float:

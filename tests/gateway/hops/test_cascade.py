@@ -26,12 +26,16 @@ from router.policy.learned import Learned, save
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.upstream import (
+    DONE,
     Reply,
     ScriptedUpstream,
+    begin_stream,
+    chunk,
     completion,
     json_reply,
     scripted_upstream,
     stream_reply,
+    usage_chunk,
 )
 
 CONFIG = """
@@ -224,12 +228,95 @@ async def test_token_probabilities_count_where_they_are_given(start: Start, two:
         assert await route_of(gateway) == "small>large"
 
 
-async def test_a_stream_has_the_large_model_where_only_an_answer_could_decide(start: Start, two: Two) -> None:
-    two.large.reply = stream_reply()
+STREAMED = [
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "7 * 8 "}),
+    chunk({"content": "= 56"}),
+]
+SLIPPED = [*STREAMED[:2], chunk({"content": "= 54"}), chunk({}, "stop")]
+STREAMED += [chunk({}, "stop")]
 
-    async with start() as gateway:
-        assert await route_of(gateway, ask(stream=True)) == "large"
-    assert two.asked() == (0, 1)
+
+@pytest.mark.parametrize("usage", [False, True])
+async def test_a_stream_that_is_kept_comes_as_the_small_model_sent_it(
+    start: Start, two: Two, usage: bool
+) -> None:
+    two.small.reply = stream_reply(*STREAMED)
+    body = ask(stream=True, **({"stream_options": {"include_usage": True}} if usage else {}))
+
+    async with start() as gateway, gateway.post(body=body) as response:
+        assert response.headers["x-forebay-route"] == "small"
+        received = await response.read()
+        record = await gateway.settled(response.headers["x-forebay-request-id"])
+
+    if usage:
+        assert b'"usage":null' in received and usage_chunk() in received
+    else:
+        assert received == b"".join(STREAMED) + DONE
+    assert record["cost_usd"] == pytest.approx(SMALL_USD)
+    assert two.asked() == (1, 0)
+
+
+async def test_of_a_stream_that_is_not_kept_the_client_sees_nothing(start: Start, two: Two) -> None:
+    two.small.reply = stream_reply(*SLIPPED)
+    two.large.reply = stream_reply(*STREAMED)
+
+    async with start() as gateway, gateway.post(body=ask(stream=True)) as response:
+        assert response.headers["x-forebay-route"] == "small>large"
+        assert await response.read() == b"".join(STREAMED) + DONE
+        record = await gateway.settled(response.headers["x-forebay-request-id"])
+
+    assert record["cost_usd"] == pytest.approx(SMALL_USD + LARGE_USD)
+
+
+async def cut(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = await begin_stream(request)
+    await response.write(STREAMED[0])
+    return response
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        cut,
+        stream_reply(STREAMED[0], b'data: {"error": {"message": "oh"}}\n\n'),
+        stream_reply(*[chunk({"content": "7 * 8 = 56 " * 10_000})] * 12, chunk({}, "stop")),
+        json_reply(b'{"error": {"message": "oh", "type": "server_error"}}', 503),
+    ],
+)
+async def test_a_stream_that_fails_or_does_not_end_is_replaced(start: Start, two: Two, reply: Reply) -> None:
+    two.small.reply = reply
+    two.large.reply = stream_reply(*STREAMED)
+
+    async with start() as gateway, gateway.post(body=ask(stream=True)) as response:
+        assert response.headers["x-forebay-route"] == "small>large"
+        assert await response.read() == b"".join(STREAMED) + DONE
+
+
+@pytest.mark.parametrize("answer", [STREAMED, SLIPPED])
+async def test_a_held_stream_is_cached_once_and_with_its_usage(
+    start: Start, two: Two, answer: list[bytes]
+) -> None:
+    two.small.reply = stream_reply(*answer)
+    two.large.reply = stream_reply(*STREAMED)
+
+    async with start(cached=True, environ={"FOREBAY__CACHE__SEMANTIC": "null"}) as gateway:
+        async with gateway.post(body=ask(stream=True)) as response:
+            await response.read()
+        await until_kept(gateway)
+        async with gateway.post(body=ask()) as response:
+            assert response.headers["x-forebay-cache"] == "hit-exact"
+            whole = await response.json()
+        async with gateway.get("/metrics") as page:
+            kept = [
+                line
+                for line in (await page.text()).splitlines()
+                if line.startswith("forebay_cache_admissions_total")
+            ]
+
+    assert whole["choices"][0]["message"]["content"] == "7 * 8 = 56"
+    assert whole["usage"]["prompt_tokens"] == 10
+    assert len(kept) == 1 and kept[0].endswith(" 1.0")
 
 
 @pytest.mark.parametrize(("text", "route"), [("Name a river.", "small"), ("1 2 3 4 5 6 7 8 9", "large")])
@@ -290,23 +377,29 @@ async def test_if_the_large_model_fails_the_request_does(start: Start, two: Two)
 
 @pytest.mark.parametrize("stage", ["small", "large"])
 @pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_leaves_cancels_the_call_that_runs(
-    start: Start, two: Two, stage: str, cached: bool
+    start: Start, two: Two, stage: str, cached: bool, stream: bool
 ) -> None:
     async def stall(request: web.Request, body: bytes) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
-    two.small.reply = json_reply(completion(WRONG))
+    async def stall_within(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(STREAMED[0])
+        return await stall(request, body)
+
+    two.small.reply = stream_reply(*SLIPPED) if stream else json_reply(completion(WRONG))
     at = two.small if stage == "small" else two.large
-    at.reply = stall
+    at.reply = stall_within if stream and stage == "small" else stall
 
     async with start(cached=cached) as gateway:
         async with aiohttp.ClientSession() as client:
             request = asyncio.create_task(
                 client.post(
                     f"{gateway.url}/v1/chat/completions",
-                    data=orjson.dumps(ask()),
+                    data=orjson.dumps(ask(stream=stream)),
                     headers={"content-type": "application/json"},
                 )
             )
