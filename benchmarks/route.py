@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +125,12 @@ def asked(data: RouteSet, cut: Split, scored: Scored, quality: float) -> Figures
 def run(data: RouteSet, splits: int, train: float) -> tuple[Figures, dict[str, Figures]]:
     """Return our figures and the peers', means over splits."""
     signs = None
+    begun = time.process_time()
     if data.answers is not None:
         signs = [
             signs_of(SmallAnswer(outcome.prompt, outcome.weak_answer or "")) for outcome in data.outcomes
         ]
+    reading_ms = (time.process_time() - begun) * 1000 / len(data.outcomes)
     costs = data.costs()
     ours: dict[str, list[Figures]] = defaultdict(list)
     peers: dict[str, list[Figures]] = defaultdict(list)
@@ -169,6 +172,7 @@ def run(data: RouteSet, splits: int, train: float) -> tuple[Figures, dict[str, F
     if answer_signals:
         found["answer"] = {"field": data.answers} | _signal(answer_signals)
         found["answer"]["auroc"] = round(float(np.mean([a for a in answer_auroc if a is not None])), 4)
+        found["answer"]["read_cpu_ms"] = round(reading_ms, 3)
         found["answer"]["said"] = answer_signals[0].said("the small model's answer")
     found["asked"] = {str(quality): _asked_means(rows) for quality, rows in knobs.items()}
     if costs is not None:

@@ -34,7 +34,7 @@ class QueryOutcomes:
 
     def fit(self, rows: Rows) -> QueryModel:
         """Return the model of some rows."""
-        topic_gain = fit_topics([self._topics[row] for row in rows], [self._gain[row] for row in rows])
+        topic_gain = fit_topics([self._topics[row] for row in rows], self._gain[rows].tolist())
         if self._vectors is not None:
             return QueryModel(topic_gain, fit_ridge(self._vectors[rows], self._fails[rows]), None)
         fails = [bool(self._fails[row]) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from router.before.query_signs import query_signs
 from router.errors import TooFewOutcomes
 from router.fit.learn import learn
 from router.outcomes import Outcome
+from router.policy.learned import load, save
 
 
 def log(count: int, seed: int, *, topics: bool, answers: bool) -> list[Outcome]:
@@ -70,6 +73,15 @@ def test_the_quality_that_was_asked_for_is_kept_on_new_requests(answers: bool) -
         kept += right >= 0.89 * sum(outcome.strong_right for outcome in new)
 
     assert kept >= 8
+
+
+@pytest.mark.parametrize(("topics", "answers"), [(True, False), (False, True), (False, False)])
+def test_what_was_learned_can_be_written_and_read(topics: bool, answers: bool, tmp_path: Path) -> None:
+    policy = learn(log(200, 1, topics=topics, answers=answers), 0.9)
+
+    save(policy, tmp_path / "policy.json")
+
+    assert load(tmp_path / "policy.json") == policy
 
 
 def test_it_draws_lots_and_says_so_where_nothing_tells() -> None:
