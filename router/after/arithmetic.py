@@ -19,7 +19,7 @@ _INLINE = re.compile(rf"({_OPERAND}(?:{_OPERATOR}{_OPERAND}){{1,12}})=[ $]{{0,3}
 _TOKEN = re.compile(rf"\s*(?:({NUMBER})|(.))")
 _SIGNS = str.maketrans({"×": "*", "x": "*", "÷": "/", "−": "-", "–": "-", "$": " "})
 _DEEPEST = 20
-_MOST = 200
+_MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Calculation:
 
 
 def calculations(text: str) -> list[Calculation]:
-    """Return the calculations of a text in their order; at most 200. Those in marks if it has
+    """Return the calculations of a text in their order; at most 50. Those in marks if it has
     any, else those in line."""
     found: list[Calculation] = []
     for match in _MARK.finditer(text) if "<<" in text else _INLINE.finditer(text):

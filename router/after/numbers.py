@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Bounded, so that no text makes a search quadratic.
-NUMBER = r"(?:\d[\d,]{0,24}(?:\.\d{1,24})?|\.\d{1,24})"
+NUMBER = r"(?:\d[\d,]{0,15}(?:\.\d{1,15})?|\.\d{1,15})"
 _NUMBER = re.compile(NUMBER)
 # What a problem says in words and a solution computes with: counts, multiples, parts and units of time.
 _WORDS: dict[str, float] = {

@@ -10,7 +10,7 @@ from router.after.form import json_validity, refuses, repetition
 from router.after.logprobs import Token, logprob_signs
 from router.after.worked import worked_signs
 
-_LONGEST = 20_000
+_LONGEST = 8_000
 """Characters that are looked at; what follows adds time and no insight."""
 
 

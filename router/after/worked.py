@@ -15,7 +15,7 @@ from router.after.numbers import numbers_in, same, worded_in
 # Usual in sums without being given: halves, doubles, percentages.
 _COMMON = (1.0, 2.0, 100.0)
 # Numbers that are looked at: every one is compared with every other.
-_MOST = 300
+_MOST = 150
 
 
 def worked_signs(prompt: str, answer: str) -> dict[str, float]:
@@ -65,6 +65,7 @@ def worked_signs(prompt: str, answer: str) -> dict[str, float]:
 
 def _sources(steps: list[Calculation], given: set[float], worded: set[float]) -> list[str]:
     """Say for each operand where it came from: given, an earlier result, in words, or nowhere."""
+    shares = {round(form, 6) for each in given for form in (each / 100, 1 - each / 100, 100 - each)}
     found = []
     results: list[float] = []
     for step in steps:
@@ -73,18 +74,12 @@ def _sources(steps: list[Calculation], given: set[float], worded: set[float]) ->
                 found.append("given")
             elif _among(value, results):
                 found.append("result")
-            elif value in worded or value in _COMMON or _percentage(value, given):
+            elif value in worded or value in _COMMON or round(value, 6) in shares:
                 found.append("worded")
             else:
                 found.append("nowhere")
         results.append(step.stated)
     return found
-
-
-def _percentage(value: float, given: set[float]) -> bool:
-    return any(
-        abs(value - form) < 1e-6 for each in given for form in (each / 100, 1 - each / 100, 100 - each)
-    )
 
 
 def _uses_earlier(steps: list[Calculation], place: int) -> bool:

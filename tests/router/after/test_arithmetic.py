@@ -79,4 +79,4 @@ def test_equations_with_unknowns_claim_nothing() -> None:
 @pytest.mark.parametrize("unit", ["1", "1+", "(", "1 ", "<<1=", "1,", "1)+"])
 def test_a_long_answer_comes_to_an_end(unit: str) -> None:
     # A search that is quadratic in its length would run into the test's time limit.
-    assert len(calculations(unit * 200_000)) <= 200
+    assert len(calculations(unit * 200_000)) <= 50
