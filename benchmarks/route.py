@@ -203,7 +203,7 @@ def _peers(data: RouteSet, cut: Split, seed: int) -> dict[str, Floats]:
 def _signal(signals: list[Signal]) -> Figures:
     return {
         "train_apgr": round(float(np.mean([signal.recovered for signal in signals])), 4),
-        "train_apgr_lower99": round(float(np.mean([signal.lower for signal in signals])), 4),
+        "train_apgr_lower": round(float(np.mean([signal.lower for signal in signals])), 4),
         "helps_in_splits": sum(signal.helps for signal in signals),
     }
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from router.bounds import normal_quantile
 from router.fit.folds import Rows
 
-# Several scores are tried on the same outcomes, so the usual 95% would be believed too often.
-_CONFIDENCE = 0.99
+# Two scores are tried, the query's and the answer's: 95% for both together.
+_CONFIDENCE = 0.975
 Floats = NDArray[np.float64]
 
 
@@ -31,7 +31,7 @@ class Signal:
 
     recovered: float
     lower: float
-    """One-sided lower bound at 99%."""
+    """One-sided lower bound at 97.5%."""
     gap: float
     """How much more often the large model is right."""
 
@@ -44,7 +44,7 @@ class Signal:
         """Say it in a line."""
         if self.gap <= 0:
             return f"the large model is no better, so there is nothing to tell from {what}"
-        found = f"APGR {self.recovered:.3f} (at least {self.lower:.3f} with 99%; a coin has 0.5)"
+        found = f"APGR {self.recovered:.3f} (at least {self.lower:.3f} with 97.5%; a coin has 0.5)"
         return f"{what} helps: {found}" if self.helps else f"{what} does not beat a coin: {found}"
 
 

@@ -37,7 +37,7 @@ def test_noise_almost_never_does() -> None:
         for seed in range(100)
     ]
 
-    assert sum(taken) <= 4
+    assert sum(taken) <= 8
 
 
 def test_a_constant_score_is_a_coin() -> None:
