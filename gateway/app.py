@@ -20,6 +20,7 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
@@ -103,7 +104,10 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic)
+    cascade: list[Step] = []
+    if any(entry.policy is not None for entry in config.routes.values()):
+        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
+    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -180,17 +184,18 @@ class _Cached:
     def of(
         cls,
         config: Config,
+        cascade: Sequence[Step],
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
         drain: Drain,
         socket: str | None,
     ) -> _Cached:
-        """Return the hops of a configuration; without a cache the upstream is called at once."""
+        """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [_compress(config, telemetry, metrics, None), call]
-            return cls(only, [call], refresher, (), None, None, None, None)
+            only = [*cascade, _compress(config, telemetry, metrics, None), call]
+            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -212,7 +217,7 @@ class _Cached:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
         compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), compress, call]
+        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -223,7 +228,8 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        return cls(answers, [Step(vectors), call], refresher, keepers, fleet, confirmer, store, tier)
+        embeddings = [Step(vectors), *cascade, call]
+        return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
         """Break off refreshes, finish shared calls and storing, close the store."""

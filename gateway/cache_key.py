@@ -23,7 +23,8 @@ def cache_directives(ex: Exchange, member: object) -> Directives:
 
 def route_name(route: Route) -> str:
     """Return what a model name resolves to, as scopes have it."""
-    return f"{route.target.upstream}\0{route.upstream_model}"
+    own = f"{route.target.upstream}\0{route.upstream_model}"
+    return own if route.tiers is None else f"{route_name(route.tiers.small)}\0{own}"
 
 
 def scope_of(

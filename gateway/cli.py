@@ -10,6 +10,7 @@ from gateway.commands.cache import cache_app
 from gateway.commands.config import check, show
 from gateway.commands.engine import engine
 from gateway.commands.keys import keys_app
+from gateway.commands.route import route_app
 from gateway.commands.serve import serve
 from gateway.models.cli import models_app
 from telemetry.version import __version__
@@ -33,6 +34,8 @@ def build_app() -> App:
     app.command(keys_app)
     cache_app.group = (manage,)
     app.command(cache_app)
+    route_app.group = (manage,)
+    app.command(route_app)
     config = App(name="config", group=manage, help="Check the configuration, or show what is in effect.")
     config.command(check)
     config.command(show)

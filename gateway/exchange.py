@@ -18,6 +18,7 @@ from gateway.state.ledger.base import Used
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome
+from router.policy.learned import Learned
 from telemetry.context import TraceContext
 from telemetry.ids import new_id
 from telemetry.spans import NOOP_SPAN, Span
@@ -67,6 +68,17 @@ class Route:
     """The model's key in the config, `*` included."""
     target: Model
     upstream_model: str
+    tiers: Tiers | None = None
+    """Set if the name stands for two models: then this is the large one until the cascade has decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The two models of a route, and what decides between them."""
+
+    small: Route
+    large: Route
+    policy: Learned
 
 
 @dataclass(slots=True)

@@ -47,6 +47,13 @@ def cost_of(ex: Exchange) -> float | None:
     return cost if ex.calls else None
 
 
+def route_of(ex: Exchange) -> str | None:
+    """Return the model that answers; of a route with two, those that were called: `small>large`."""
+    if ex.route is None or ex.route.tiers is None:
+        return None if ex.route is None else ex.route.label
+    return ">".join(dict.fromkeys(call.model for call in ex.calls)) or ex.route.label
+
+
 def charged_of(ex: Exchange) -> SettledCharge | None:
     """Return what was put on the accounts of a limited tenant."""
     used = ex.charged
@@ -99,7 +106,7 @@ def settle(ex: Exchange) -> SettledRequest:
         endpoint=ex.endpoint.route,
         tenant=ex.tenant,
         model=ex.view.model if ex.view else "",
-        route=ex.route.label if ex.route else None,
+        route=route_of(ex),
         stream=ex.view.stream if ex.view else False,
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,

@@ -1,1 +1,6 @@
-"""Cascade routing between model tiers. Nothing is built here yet: `auto` is an alias of one model."""
+"""Cascade routing between model tiers: which model a request needs, before and after a small one has
+answered.
+
+What runs in a gateway worker (`before`, `after`, `policy`) is plain Python. `fit` learns from outcome logs,
+uses numpy and runs elsewhere.
+"""

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from gateway.commands.failure import EXIT_USAGE, fail
 
-COMMANDS = ("chat", "route", "trace", "batch", "doctor")
+COMMANDS = ("chat", "trace", "batch", "doctor")
 CONFIG_COMMANDS = ("import-litellm",)
 
 AnyArguments = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]

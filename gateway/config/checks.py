@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 from yarl import URL
 
 from gateway.compression.mode import BadMode, UnbuiltMode, read_mode
 from gateway.config.document import Node, Place
-from gateway.config.schema import ANY_MODEL, LOOPBACK, Config, EngineUpstream, OpenAIUpstream, SharedCache
+from gateway.config.schema import (
+    ANY_MODEL,
+    LOOPBACK,
+    Config,
+    EngineUpstream,
+    OpenAIUpstream,
+    RouteConfig,
+    SharedCache,
+)
 from gateway.errors import ConfigError, StateUnavailable
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
+from router.errors import BadPolicy
+from router.policy.learned import load
 
 
 def check(config: Config, document: Node) -> None:
@@ -36,6 +47,31 @@ def check(config: Config, document: Node) -> None:
             if tier not in config.models or tier == ANY_MODEL:
                 place = _place(document, "routes", name, "tiers")
                 raise ConfigError(f"{place}: there is no model '{tier}'{_near(tier, config.models)}")
+        _check_policy(name, route, document)
+
+
+def _check_policy(name: str, route: RouteConfig, document: Node) -> None:
+    place = _place(document, "routes", name, "tiers")
+    if len(set(route.tiers)) < len(route.tiers):
+        raise ConfigError(f"{place}: the tiers of '{name}' are the same model")
+    if route.policy is None:
+        if len(route.tiers) == 1:
+            return
+        raise ConfigError(
+            f"{place}: two tiers need 'routes.{name}.policy', a file that 'forebay route train' has written"
+        )
+    place = _place(document, "routes", name, "policy")
+    if len(route.tiers) == 1:
+        raise ConfigError(f"{place}: with one tier there is nothing for a policy to decide")
+    try:
+        policy = load(Path(route.policy))
+    except BadPolicy as error:
+        raise ConfigError(f"{place}: {error}") from None
+    if policy.needs_topic:
+        raise ConfigError(
+            f"{place}: {route.policy} was learned with topics, which requests do not have; "
+            "learn it from a log without 'topic'"
+        )
 
 
 def _check_bind(config: Config, document: Node) -> None:

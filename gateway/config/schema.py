@@ -143,6 +143,9 @@ class RouteConfig(Struct, frozen=True):
     """A name that stands for one of several models."""
 
     tiers: Annotated[tuple[str, ...], Meta(min_length=1)]
+    """One model, or two: the small one first."""
+    policy: str | None = None
+    """The file of `forebay route train` that decides between two."""
 
 
 class Limits(Struct, frozen=True):

@@ -19,8 +19,8 @@ def refuse_unbuilt(document: Node) -> None:
         _refuse(document, path, "")
     for name, route in _entries(document, "routes"):
         tiers = route.find("tiers")
-        if tiers is not None and isinstance(tiers.value, list) and len(tiers.value) > 1:
-            raise _not_built(tiers.place, f"routes.{name}.tiers with more than one model")
+        if tiers is not None and isinstance(tiers.value, list) and len(tiers.value) > 2:
+            raise _not_built(tiers.place, f"routes.{name}.tiers with more than two models")
     for name, upstream in _entries(document, "upstreams"):
         kind = upstream.find("kind")
         if kind is not None and kind.value in _KINDS:

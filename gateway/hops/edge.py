@@ -9,7 +9,7 @@ from gateway.compression.mode import OFF, Mode
 from gateway.errors import InvalidRequest, UnsupportedMediaType
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.settlement import cost_of, timings_of
+from gateway.settlement import cost_of, route_of, timings_of
 from gateway.state.keys.keyring import Keyring
 from gateway.wire.headers import COMPRESS, compress_mode, refuse_unknown, wants_report
 from gateway.wire.request import Endpoint, read_request
@@ -90,8 +90,8 @@ def _end_span(ex: Exchange) -> None:
         )
         if (cost := cost_of(ex)) is not None:
             span.set(names.FOREBAY_COST_USD, cost)
-        if ex.route is not None:
-            span.set(names.FOREBAY_ROUTE, ex.route.label)
+        if (route := route_of(ex)) is not None:
+            span.set(names.FOREBAY_ROUTE, route)
         if ex.status is not None:
             span.set(names.HTTP_RESPONSE_STATUS_CODE, ex.status)
         if failure := ex.failure():

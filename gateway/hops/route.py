@@ -1,12 +1,20 @@
-"""Finds what stands behind the requested model name: a route, a model, or the pass-through for all others."""
+"""Finds what stands behind the requested model name: a route, a model, or the pass-through for all others.
+
+A route of two models leads to the large one here; the cascade (`hops/cascade.py`) may choose the small one.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from gateway.answer import Answer
 from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Price
-from gateway.errors import ModelNotFound
-from gateway.exchange import Exchange, Route
+from gateway.errors import InvalidRequest, ModelNotFound
+from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from gateway.wire import headers
+from router.policy.learned import load
 
 
 class RouteByName:
@@ -17,17 +25,30 @@ class RouteByName:
     def __init__(self, config: Config) -> None:
         self._routes = {name: _route(config, name) for name in config.models if name != ANY_MODEL}
         for name, route in config.routes.items():
-            self._routes[name] = self._routes[route.tiers[0]]
+            small, large = self._routes[route.tiers[0]], self._routes[route.tiers[-1]]
+            if route.policy is None:
+                self._routes[name] = small
+            else:
+                tiers = Tiers(small, large, load(Path(route.policy)))
+                self._routes[name] = replace(large, label=name, tiers=tiers)
         self._any = config.models.get(ANY_MODEL)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
+        if (wanted := ex.headers.get(headers.ROUTE)) is not None:
+            ex.route = _tier(ex.route, wanted)
         return await next(ex)
 
     def price(self, model: str) -> Price | None:
         """Return the highest price that a request for this name may come to. Raises ModelNotFound."""
-        return self.find(model).target.price
+        route = self.find(model)
+        if route.tiers is None:
+            return route.target.price
+        small, large = route.tiers.small.target.price, route.tiers.large.target.price
+        if small is None or large is None:
+            return None
+        return Price(small.input + large.input, small.output + large.output)
 
     def find(self, model: str) -> Route:
         """Return where a request for this name goes. Raises ModelNotFound."""
@@ -42,6 +63,18 @@ class RouteByName:
 def _route(config: Config, name: str) -> Route:
     model = config.models[name]
     return Route(name, name, model, model.model or _own_name(config, model) or name)
+
+
+def _tier(route: Route, wanted: str) -> Route:
+    """Return the tier that the caller wants whatever the policy says. Raises InvalidRequest."""
+    tiers = () if route.tiers is None else (route.tiers.small, route.tiers.large)
+    for tier in tiers:
+        if tier.label == wanted:
+            return tier
+    known = (
+        f"must be one of {', '.join(tier.label for tier in tiers)}" if tiers else "needs a model with tiers"
+    )
+    raise InvalidRequest(f"The header '{headers.ROUTE}' {known}.", param=headers.ROUTE)
 
 
 def _own_name(config: Config, model: Model) -> str | None:

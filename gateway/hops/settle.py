@@ -9,10 +9,11 @@ import msgspec
 import structlog
 
 from gateway.answer import Answer, Events, EventStream
+from gateway.cost import cost_usd
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.settlement import compression_of, cost_of, settle, timings_of, trace_id_of
+from gateway.settlement import compression_of, cost_of, route_of, settle, timings_of, trace_id_of
 from gateway.state.settled import SettledRequest, SettledRequests
 from gateway.wire import headers
 from gateway.wire.errors import error_answer
@@ -69,7 +70,7 @@ class Settle:
         if record.cache is not None:
             self._metrics.cache_request(record.cache)
         # Names behind the star are the client's invention: one label for all of them.
-        model = ex.route.model if ex.route else ""
+        model = ex.calls[-1].model if ex.calls else ex.route.model if ex.route else ""
         timings = record.timings_ms
         self._metrics.request(
             route=record.endpoint,
@@ -79,14 +80,16 @@ class Settle:
             overhead_s=timings.overhead / 1000,
             first_byte_s=None if timings.first_byte is None else timings.first_byte / 1000,
         )
-        if record.usage is not None:
-            self._metrics.usage(
-                model=model,
-                input_tokens=record.usage.input_tokens,
-                output_tokens=record.usage.output_tokens,
-                cached_tokens=record.usage.cached_tokens,
-                cost_usd=record.cost_usd or 0.0,
-            )
+        for call in ex.calls:
+            if (usage := call.outcome.usage) is not None:
+                price = call.target.price
+                self._metrics.usage(
+                    model=call.model,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    cached_tokens=usage.cached_tokens,
+                    cost_usd=0.0 if price is None else cost_usd(usage, price),
+                )
 
 
 class _StreamEnd:
@@ -153,8 +156,8 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     if ex.cache is not None and ex.cache.asked is not None:
         parts += [f"{step};dur={ms:g}" for step, ms in ex.cache.asked.timings()]
     sent["server-timing"] = ", ".join([*parts, ours])
-    if ex.route is not None:
-        sent[headers.ROUTE] = headers.printable(ex.route.label)
+    if (route := route_of(ex)) is not None:
+        sent[headers.ROUTE] = headers.printable(route)
     if (trace_id := trace_id_of(ex)) is not None:
         sent[headers.TRACE_ID] = trace_id
     if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:

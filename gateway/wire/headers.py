@@ -30,11 +30,8 @@ _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (REPORT, COMPRESS, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
-_NOT_BUILT = (
-    "x-forebay-route",
-    "x-forebay-session",
-)
+_BUILT = (ROUTE, REPORT, COMPRESS, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
+_NOT_BUILT = ("x-forebay-session",)
 
 
 def to_upstream(headers: Mapping[str, str]) -> dict[str, str]:

@@ -148,6 +148,16 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:2:37: '*' passes names through",
         ),
         (MINIMAL + "routes: {r: {tiers: [n]}}", "forebay.yaml:5:21: there is no model 'n'"),
+        (MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m]}}", "forebay.yaml:6:21: two tiers need"),
+        (MINIMAL + "routes: {r: {tiers: [m, m]}}", "forebay.yaml:5:21: the tiers of 'r' are the same model"),
+        (
+            MINIMAL + "routes: {r: {tiers: [m], policy: x.json}}",
+            "forebay.yaml:5:34: with one tier there is nothing for a policy to decide",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], policy: none.json}}",
+            "forebay.yaml:6:37: none.json: No such file",
+        ),
         (MINIMAL + "routes: {m: {tiers: [m]}}", "forebay.yaml:5:13: 'm' is the name of a model as well"),
         (
             MINIMAL + "routes: {r: {tiers: []}}",
@@ -234,8 +244,8 @@ def test_errors_say_where(load, text: str, message: str) -> None:
         ),
         (MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}", "forebay.yaml:5:26: 'routes.r.quality' is not"),
         (
-            MINIMAL + "routes: {r: {tiers: [m, m]}}",
-            "forebay.yaml:5:21: 'routes.r.tiers with more than one",
+            MINIMAL + "routes: {r: {tiers: [m, m, m]}}",
+            "forebay.yaml:5:21: 'routes.r.tiers with more than two",
         ),
         (
             "models: {m: {upstream: u, price: {batch: 1}}}",

@@ -24,7 +24,7 @@ def test_only_listed_headers_pass() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "X-Forebay-Route",
+        "X-Forebay-Session",
         "x-forebay-session",
     ],
 )

@@ -1,0 +1,64 @@
+"""All signs of one answer, and which of them could be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from router.after.form import json_validity, refuses, repetition
+from router.after.logprobs import Token, logprob_signs
+from router.after.worked import worked_signs
+
+_LONGEST = 8_000
+"""Characters that are looked at; what follows adds time and no insight."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallAnswer:
+    """What the small tier said, as far as its upstream tells."""
+
+    prompt: str
+    """The text of the user's last message."""
+    text: str
+    finish_reason: str | None = None
+    response_format: Mapping[str, Any] | None = None
+    tokens: Sequence[Token] = ()
+    """Empty if the upstream gives no log probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSigns:
+    """Signs by name; a sign that could not be had is not among them."""
+
+    values: Mapping[str, float]
+    broken: str | None
+    """Why the answer cannot be used whatever else it shows: `empty`, `cut`, `refused`, `looping`, `form`."""
+    missing: tuple[str, ...]
+    """Groups of signs that the upstream did not give: `logprobs`, `finish_reason`."""
+
+
+def signs_of(answer: SmallAnswer) -> AnswerSigns:
+    """Return the signs of an answer."""
+    text = answer.text[:_LONGEST]
+    repeated = repetition(text)
+    values = worked_signs(answer.prompt[:_LONGEST], text) | {"repetition": repeated}
+    values |= logprob_signs(answer.tokens)
+    given = {"logprobs": bool(answer.tokens), "finish_reason": answer.finish_reason is not None}
+    missing = tuple(name for name, here in given.items() if not here)
+    return AnswerSigns(values, _broken(answer, text, repeated), missing)
+
+
+def _broken(answer: SmallAnswer, text: str, repeated: float) -> str | None:
+    if not text.strip():
+        return "empty"
+    if answer.finish_reason in ("length", "content_filter"):
+        return "cut"
+    if json_validity(answer.text, answer.response_format) == "invalid":
+        return "form"
+    if refuses(text):
+        return "refused"
+    # Half of all sequences seen before: a list of similar lines stays well below that.
+    if repeated > 0.5:
+        return "looping"
+    return None

@@ -1,0 +1,1 @@
+"""Before any model has answered: what the query alone tells."""

@@ -1,0 +1,84 @@
+"""The form of an answer, whatever it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from router.after.form import json_validity, refuses, repetition
+
+SCHEMA = {
+    "type": "object",
+    "required": ["city", "people"],
+    "properties": {
+        "city": {"type": "string"},
+        "people": {"type": "integer"},
+        "kind": {"enum": ["town", "village"]},
+        "twins": {"type": "array", "items": {"type": ["string", "null"]}},
+    },
+    "additionalProperties": False,
+}
+
+
+def asked(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I'm sorry, but I can't help with that.", "I cannot answer this.", "As an AI, I hold no views."],
+)
+def test_refusals_are_known(text: str) -> None:
+    assert refuses(text)
+    assert refuses(text.replace("'", "\u2019"))
+
+
+def test_an_answer_that_quotes_a_refusal_later_is_none() -> None:
+    assert not refuses("The letter has three parts. " * 12 + "It ends: I'm sorry, I cannot come.")
+
+
+def test_a_loop_repeats_itself_and_prose_does_not() -> None:
+    assert repetition("and so on and on it goes " * 20) > 0.8
+    assert repetition("A short text in which no four words come twice.") == 0
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"city": "Ulm", "people": 126000}', '{"city": "Ulm", "people": 1e3, "twins": [null]}']
+)
+def test_json_that_fits_its_schema_is_valid(answer: str) -> None:
+    assert json_validity(answer, asked(SCHEMA)) == "valid"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Ulm has 126,000 people.",
+        '```json\n{"city": "Ulm", "people": 1}\n```',
+        '{"city": "Ulm"}',
+        '{"city": "Ulm", "people": "many"}',
+        '{"city": "Ulm", "people": true}',
+        '{"city": "Ulm", "people": 1, "river": "Danube"}',
+        '{"city": "Ulm", "people": 1, "kind": "city"}',
+        '{"city": "Ulm", "people": 1, "twins": [3]}',
+        "[]",
+        "[" * 100_000,
+    ],
+)
+def test_json_that_does_not_is_invalid(answer: str) -> None:
+    assert json_validity(answer, asked(SCHEMA)) == "invalid"
+
+
+def test_json_mode_wants_an_object() -> None:
+    assert json_validity("{}", {"type": "json_object"}) == "valid"
+    assert json_validity("3", {"type": "json_object"}) == "invalid"
+
+
+@pytest.mark.parametrize("format_", [None, {}, {"type": "text"}])
+def test_text_needs_no_form(format_: dict[str, Any] | None) -> None:
+    assert json_validity("no JSON", format_) == "not-asked"
+
+
+def test_a_constant_must_be_met() -> None:
+    assert json_validity("2", asked({"const": 2})) == "valid"
+    assert json_validity("3", asked({"const": 2})) == "invalid"
