@@ -154,6 +154,23 @@ async def test_one_whose_sums_are_wrong_is_escalated_with_the_clients_own_words(
     assert two.large.received[0].body == body.replace(b'"auto"', b'"huge"')
 
 
+async def test_the_large_model_gets_what_was_left_out_for_the_small_one(start: Start, two: Two) -> None:
+    two.small.reply = json_reply(completion(WRONG))
+    rows = json.dumps([{"id": n, "box": f"box {n}", "price": 1.5} for n in range(40)], indent=2)
+    body = json.dumps(ask(f"{rows}\n\n{QUESTION}")).encode()
+
+    async with start() as gateway:
+        async with gateway.post(body=body) as response:
+            assert response.headers["x-forebay-route"] == "small>large"
+            assert "x-forebay-tokens-saved" not in response.headers
+        async with gateway.post(body=body, **{"x-forebay-route": "large"}) as response:
+            assert int(response.headers["x-forebay-tokens-saved"]) > 0
+
+    assert len(two.small.received[0].body) < len(body)
+    assert two.large.received[0].body == body.replace(b'"auto"', b'"huge"')
+    assert len(two.large.received[1].body) < len(body), "only who comes second gets everything"
+
+
 async def test_every_stage_is_accounted(start: Start, two: Two) -> None:
     two.small.reply = json_reply(completion(WRONG))
 
