@@ -185,6 +185,9 @@ def _assembled(
     chosen: Choice,
 ) -> list[Segment]:
     """Return the segments with what was chosen; a gap goes with what stood behind it."""
+    of_place: dict[int, list[int]] = {place: [] for place in owners}
+    for number, owner in enumerate(owners):
+        of_place[owner].append(number)
     out: list[Segment] = []
     gap: Segment | None = None
     gone = told = 0
@@ -194,7 +197,7 @@ def _assembled(
             continue
         text = part.text
         if place not in kept:
-            mine = [number for number, owner in enumerate(owners) if owner == place]
+            mine = of_place[place]
             text = "".join(choices[number].render(chosen.kept[number]) for number in mine)
             gone += sum(not chosen.kept[number] for number in mine)
             if not text:

@@ -15,8 +15,8 @@ HEAD, TAIL = 30, 60
 AROUND = 2
 _MOST_POINTS = 40
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
-_OVERWRITTEN = re.compile(r"[^\n\r]*\r(?!\n)(?=[^\n])")
-_BLOB = re.compile(r"[A-Za-z0-9+/_-]{600,}={0,2}")
+# Begins where a run begins: tried at each of its characters, a text of long runs would take minutes.
+_BLOB = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{600,}+={0,2}")
 _TELLING = re.compile(
     r"\b(errors?|fail(?:ed|ure|ures)?|fatal|exception|traceback|panic|warn(?:ing)?|denied|refused|"
     r"timed? ?out|critical|abort(?:ed)?|assert\w*|segfault|killed|not found|undefined)\b",
@@ -34,8 +34,14 @@ def without_noise(text: str) -> str:
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
     if "\r" in text:
-        text = _OVERWRITTEN.sub("", text)
+        text = "\n".join([_last_written(line) for line in text.split("\n")])
     return _BLOB.sub(lambda found: f"[{len(found[0])} characters of encoded data left out]", text)
+
+
+def _last_written(line: str) -> str:
+    """Return what a terminal shows of a line that was written several times; its line end may be CR LF."""
+    written = line.removesuffix("\r")
+    return written.rpartition("\r")[2] + line[len(written) :]
 
 
 def cut_lines(text: str, question: str) -> str:

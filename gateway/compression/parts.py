@@ -23,6 +23,9 @@ LONG_LINE = 160
 """Lines of this length are paragraphs that stand one below the other."""
 LEAD = 120
 _MIN_RECORDS = 4
+_MOST_WRAPPERS = 8
+"""Objects and arrays around records; each is read once more."""
+_LONGEST_ABBREVIATION, _LONGEST_QUOTATION = 8, 2000
 _RECORDS_MARK = 36
 _SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W_a-z])|(?<=[。！？])")
 _ABBREVIATION = re.compile(
@@ -127,7 +130,7 @@ def records(text: str) -> Records | None:
     value = text.encode()
     start, end = 0, len(value)
     try:
-        while True:
+        for _ in range(_MOST_WRAPPERS):
             array = value[start : start + 1] == b"["
             if array:
                 spans = [(start + first, start + last) for first, last in elements(value[start:end])]
@@ -165,15 +168,21 @@ def sentences(text: str) -> list[str]:
     ends = [0]
     for found in _SENTENCE_END.finditer(text):
         end = found.end()
-        so_far = text[ends[-1] : found.start() + 1]
-        if _ABBREVIATION.search(so_far) or text.count('"', ends[-1], end) % 2:
+        if _ABBREVIATION.search(
+            text[max(ends[-1], found.start() - _LONGEST_ABBREVIATION) : found.start() + 1]
+        ):
             continue
-        if so_far.count("“") > so_far.count("”") + found[0].count("”"):
+        # A quotation mark that is never closed must not hold all that follows together.
+        if end - ends[-1] <= _LONGEST_QUOTATION and _open_quotation(text[ends[-1] : end]):
             continue
         ends.append(end)
     if ends[-1] < len(text):
         ends.append(len(text))
     return [text[start:end] for start, end in pairwise(ends)]
+
+
+def _open_quotation(text: str) -> bool:
+    return text.count('"') % 2 == 1 or text.count("“") > text.count("”")
 
 
 def _prose(text: str) -> Passage:
