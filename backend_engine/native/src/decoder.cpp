@@ -3,8 +3,9 @@
 namespace forebay {
 namespace {
 
-// With fewer pieces of attention than this for each thread, contexts are shared out by splits.
-constexpr int64_t kPiecesEnough = 8;
+// With fewer pieces of attention than this for each thread, contexts are shared out by splits; and if one piece is
+// more than such a part of what each thread has to do, or the others would wait for whoever has it.
+constexpr int64_t kPiecesEnough = 8, kLargestPart = 4;
 
 }  // namespace
 
@@ -144,20 +145,23 @@ void Decoder::plan_attention(const Batch& batch) {
   const int64_t heads = model_.heads, dim = model_.head_dim;
   const int64_t most = rows_per_task(heads / model_.kv_heads);
   spans_.clear();
+  int64_t work = 0, largest = 0;
   for (int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
     const int64_t end = batch.query_starts[sequence + 1];
     for (int64_t row = batch.query_starts[sequence]; row < end; row += most) {
       const int64_t behind = row + most < end ? row + most : end;
       const int64_t* table = batch.block_tables + sequence * batch.table_width;
       spans_.push_back({table, row, behind, 0, splits_of(batch.positions[behind - 1] + 1)});
+      const int64_t scores = (behind - row) * (batch.positions[behind - 1] + 1);
+      work += scores * model_.kv_heads;
+      largest = scores > largest ? scores : largest;
     }
   }
   states_.resize(static_cast<size_t>(batch.tokens * heads));
   for (int64_t at = 0; at < batch.tokens * heads; ++at) states_[at].values = &attended_[at * dim];
   parts_.clear();
-  // So few pieces that threads would wait for the one with the longest: contexts are shared out, too.
-  if (team_.threads() == 1 || static_cast<int64_t>(spans_.size()) * model_.kv_heads >= kPiecesEnough * team_.threads())
-    return;
+  const bool enough = static_cast<int64_t>(spans_.size()) * model_.kv_heads >= kPiecesEnough * team_.threads();
+  if (team_.threads() == 1 || (enough && largest * kLargestPart * team_.threads() <= work)) return;
   first_part_.assign(1, 0);
   std::vector<Span> whole;
   whole.swap(spans_);

@@ -30,7 +30,7 @@ struct FourBits {
         low[p] = low_nibbles(both);
         high[p] = high_nibbles(both);
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const int32_t first = load_four(x[r] + group * 4), second = load_four(x[r] + kBlock / 2 + group * 4);
 #pragma GCC unroll 4
@@ -59,12 +59,12 @@ struct EightBits {
 
   template <int R, int P>
   static void block(const uint8_t* const (&codes)[P], const int8_t* const (&x)[R], I32 (&sums)[R][P]) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int group = 0; group < 8; ++group) {
       Bytes weights[P];
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) weights[p] = load_codes(codes[p] + group * 4 * kLanes);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const int32_t four = load_four(x[r] + group * 4);
 #pragma GCC unroll 4
@@ -109,7 +109,7 @@ inline void tile(const Linear& w, const int64_t (&panels)[P], const QuantizedRow
       }
     }
     I32 sums[R][P];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) sums[r][p] = Format::begin(x.sums[(row + r) * x.blocks + block]);
@@ -117,7 +117,7 @@ inline void tile(const Linear& w, const int64_t (&panels)[P], const QuantizedRow
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       const typename Format::Scales weights(scales[p]);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const int64_t at = (row + r) * x.blocks + block;
         const F32 sum = multiply(to_float(sums[r][p]), broadcast(x.scales[at]));
@@ -143,7 +143,25 @@ inline void tiles(const Linear& w, const int64_t (&panels)[P], const QuantizedRo
     for (int r = 0; r < R; ++r)
       for (int p = 0; p < P; ++p) use(row + r, p, y[r][p]);
   };
-  // Rows are shared out evenly: 8 are 4 and 4, because 6 and 2 would leave half the registers idle.
+  if constexpr (kTallRows > kTileRows) {
+    // A few more rows than a tile holds go by one panel at a time: two tiles would take each weight apart twice.
+    const auto tall = [&]<int R>() {
+      for (int p = 0; p < P; ++p) {
+        const int64_t panel[1] = {panels[p]};
+        F32 y[R][1];
+        tile<Format, R, 1>(w, panel, x, begin, y, true);
+        for (int r = 0; r < R; ++r) use(begin + r, p, y[r][0]);
+      }
+    };
+    switch (end - begin) {
+      case 7: return tall.template operator()<7>();
+      case 8: return tall.template operator()<8>();
+      case 9: return tall.template operator()<9>();
+      case 10: return tall.template operator()<10>();
+      case 11: return tall.template operator()<11>();
+    }
+  }
+  // Rows are shared out evenly: 14 are 5, 5 and 4, because 6, 6 and 2 would leave half the registers idle.
   int64_t left = (end - begin + kTileRows - 1) / kTileRows;
   for (int64_t row = begin; row < end; --left) {
     const int64_t count = (end - row + left - 1) / left;

@@ -5,6 +5,7 @@
 namespace forebay {
 
 constexpr int kTileRows = 2;
+constexpr int kTallRows = 2;
 constexpr int kTilePanels = 1;
 constexpr int kTileQueries = 4;
 constexpr int kTileSums = 4;

@@ -6,6 +6,7 @@ namespace forebay {
 
 // How much is kept in registers: rows by panels of a product, query vectors of attention and sums for them.
 constexpr int kTileRows = 6;
+constexpr int kTallRows = 11;
 constexpr int kTilePanels = 2;
 constexpr int kTileQueries = 6;
 constexpr int kTileSums = 24;
