@@ -110,10 +110,12 @@ class Confirmer:
         random.shuffle(found)
         equal = [one for one in found if one[2] == mine and mine.said.strip()]
         outcome = "disagrees" if found else "alone"
+        for key, _, _ in equal:
+            if await self._was_withdrawn(key):
+                # Whoever else has the same answer: it has been called wrong.
+                return "withdrawn"
         for key, entry, _ in equal:
-            outcome = await self._confirm(state.shared.tenant, key, entry, epoch)
-            if outcome != "withdrawn":
-                return outcome
+            return await self._confirm(state.shared.tenant, key, entry, epoch)
         unsure: list[tuple[ExactKey, Entry, AnswerTexts]] = []
         for key, entry, texts in [one for one in found if one[2] != mine][:MOST_PEERS]:
             same = await self._agree(mine, texts)
@@ -128,6 +130,10 @@ class Confirmer:
             if same is None or len(unsure) > 1:
                 return "unsure"
         return outcome
+
+    async def _was_withdrawn(self, key: ExactKey) -> bool:
+        stored = await self._store.beside(key)
+        return stored is not None and stored.learnt.withdrawn
 
     async def _agree(self, mine: AnswerTexts, theirs: AnswerTexts) -> bool | None:
         if mine.beside != theirs.beside:

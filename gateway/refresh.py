@@ -34,6 +34,9 @@ class Refresher:
         """Begin to fetch the answer of `ex` anew, unless that is under way. The caller may leave."""
         if key in self._under_way or len(self._under_way) >= MAX_REFRESHES:
             return
+        if ex.cache is not None and ex.cache.directives.no_store:
+            # Its answer would be fetched to be thrown away, or kept against the client's word.
+            return
         task = asyncio.create_task(self._refresh(_again(ex)))
         self._under_way[key] = task
         task.add_done_callback(lambda _: self._under_way.pop(key, None))
@@ -69,10 +72,12 @@ def _again(ex: Exchange) -> Exchange:
     async def receive(limit: int) -> bytes:
         return body
 
-    return Exchange(ex.endpoint, _headers(ex.headers), receive)
+    private = ex.cache is not None and ex.cache.directives.private
+    return Exchange(ex.endpoint, _headers(ex.headers, private=private), receive)
 
 
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(headers: Mapping[str, str], *, private: bool) -> dict[str, str]:
     again = {name.lower(): value for name, value in headers.items() if name.lower() not in _NOT_REPEATED}
-    again[CACHE_CONTROL] = "no-cache"
+    # What kept the request out of its group keeps its refresh out of it.
+    again[CACHE_CONTROL] = "no-cache, private" if private else "no-cache"
     return again

@@ -35,8 +35,9 @@ class FairMemory(Generic[K, V]):
         held[key] = value
         self._owners[key] = tenant
         if len(self._owners) > self._capacity:
-            if len(held) * len(self._held) <= self._capacity:
-                # It has no more than its share, so somebody else has.
+            if len(held) * len(self._held) <= self._capacity or len(held) == 1:
+                # It has no more than its share, so somebody else has; or more tenants than places have one
+                # each, and who came first makes room.
                 held = max(self._held.values(), key=len)
             self.pop(next(iter(held)))
 

@@ -113,6 +113,11 @@ class Following:
                 raise Alone("too_large") from None
             except msgspec.DecodeError:
                 raise LeaderGone from None
+            except (LeaderGone, StoreUnavailable):
+                raise
+            except Exception as error:
+                # What nobody foresaw costs a call, not the answer.
+                raise Alone("unavailable") from error
         message = self._messages.popleft()
         if isinstance(message, Abandoned):
             raise Alone("too_large") if message.too_large else LeaderGone()

@@ -54,6 +54,7 @@ class Leading:
         self.ending: asyncio.Task[None] | None = None
         """Gives the lease up; set once that has begun."""
         self._heard = 0
+        self._renewed_at = time.monotonic()
         self._messages: deque[Message] = deque()
         self._waiting_bytes = 0
         self._complete = False
@@ -123,7 +124,7 @@ class Leading:
 
     def follow(self) -> None:
         """Somebody on another gateway waits for the answer: go on for him, and tell it."""
-        if not self._complete:
+        if not self._complete and not self._mute:
             self._call.hold()
         self.followed = True
         self._heard += 1
@@ -138,8 +139,12 @@ class Leading:
         try:
             standing = await self._flights.renew(self.lease)
         except StoreUnavailable:
-            # Whoever follows may take the call for lost; he then makes another, and this one goes on.
+            # Whoever follows may take the call for lost; he then makes another, and this one goes on for
+            # those who are here. With nobody here it ends when nobody there can wait for it any more.
+            if time.monotonic() >= self._renewed_at + LEASE_S:
+                self._call.let_go()
             return
+        self._renewed_at = time.monotonic()
         if standing.readers:
             self.follow()
         elif self.followed and heard == self._heard:
@@ -195,6 +200,7 @@ class Leading:
             if not await self._tell(number, encode(batch), release=last and self._failed):
                 self._mute = True
                 self._messages.clear()
+                self._call.let_go()
                 return
 
     async def _batch(self) -> tuple[list[Message], int]:

@@ -111,7 +111,12 @@ class ShareCalls:
     ) -> Answer | None:
         """Lead or follow; None says that the call failed, and that a second one is to be made."""
         assert state.key is not None
-        place = await self._flights.take(state.key, _kind(ex))
+        try:
+            place = await self._flights.take(state.key, _kind(ex))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            raise Alone("unavailable") from error
         if isinstance(place, Seat):
             return await self._follow(ex, state, call, place)
         if place.stored and (answer := await self._stored(ex, state, place)) is not None:
@@ -145,7 +150,11 @@ class ShareCalls:
         if self._following >= MAX_FOLLOWED:
             self._flights.leave(seat)
             raise Alone("crowded")
-        following = Following(FlightReader(self._flights, seat))
+        try:
+            following = Following(FlightReader(self._flights, seat))
+        except Exception as error:
+            self._flights.leave(seat)
+            raise Alone("unavailable") from error
         self._following += 1
         closed = False
 
@@ -265,8 +274,10 @@ class ShareCalls:
             leading.ending = self._later(self._tell_end(leading, lost=lost))
 
     async def _tell_end(self, leading: Leading, *, lost: bool) -> None:
-        await leading.end()
-        self._leading.pop(leading.lease.token, None)
+        try:
+            await leading.end()
+        finally:
+            self._leading.pop(leading.lease.token, None)
         if lost:
             self._metrics.cache_flight("took_over")
         else:

@@ -80,15 +80,19 @@ class AnswerTexts(NamedTuple):
 
     said: str
     beside: tuple[str, ...]
-    """Chains of thought, a refusal."""
+    """Chains of thought, a refusal, further choices."""
 
 
 def answer_texts(answer: bytes) -> AnswerTexts:
-    """Return the texts of a stored answer of a chat or a completion."""
-    choice = _DECODE(answer)["choices"][0]
-    message = choice.get("message") or {"content": choice.get("text")}
-    texts = [message.get(name) or "" for name in TEXTS if name != "content"]
-    return AnswerTexts(message.get("content") or "", tuple(texts))
+    """Return the texts of a stored answer of a chat or a completion; of several choices the first is said."""
+    said: list[str] = []
+    beside: list[str] = []
+    for choice in _DECODE(answer)["choices"]:
+        message = choice.get("message") or {"content": choice.get("text")}
+        said.append(message.get("content") or "")
+        beside += [message.get(name) or "" for name in TEXTS if name != "content"]
+    # The others must be equal to the letter, like all that is not compared by meaning.
+    return AnswerTexts(said[0], (*beside, *said[1:]))
 
 
 def is_time_bound(text: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ _READ_S = 2 * BEAT_S
 _LEFT_MS = int(LEASE_S * 1000)
 # Longer than a follower may be out of touch before it gives up.
 _STREAM_MS = 2 * _LEFT_MS
+_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class RedisFlights:
         self._gateway = secrets.token_hex(12)
         self._listening: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def bind(self, on_followed: Callable[[str], None]) -> None:
         """Say what is told the token of a lease that somebody has begun to follow."""
@@ -107,6 +110,11 @@ class RedisFlights:
         except asyncio.CancelledError:
             # It may have been taken all the same.
             self._later(self._give_up(own))
+            raise
+        except StoreUnavailable as error:
+            if error.__cause__ is not None:
+                # The same; without a cause nothing was sent.
+                self._later(self._give_up(own))
             raise
         if holder.decode() != own.token:
             return Seat(Lease(name, holder.decode()), reader)
@@ -151,7 +159,7 @@ class RedisFlights:
     def connect(self) -> OneServer | Cluster:
         """Return a connection for reads that wait."""
         if not self._link.many_nodes:
-            return OneServer(self._url, _READ_S)
+            return OneServer(split_url(self._url)[0], _READ_S)
         if self._reads is None:
             # To learn the slots takes long, and this client gives each read a connection of its own anyway.
             self._reads = server_of(self._url, _READ_S)
@@ -164,6 +172,7 @@ class RedisFlights:
 
     async def close(self) -> None:
         """End what goes on in the background."""
+        self._closing = True
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
@@ -173,7 +182,16 @@ class RedisFlights:
             await self._reads.close()
 
     async def _give_up(self, lease: Lease) -> None:
-        await self.release(lease, told=True)
+        """Release a lease as soon as the server answers, while there can be one."""
+        until = time.monotonic() + LEASE_S
+        while True:
+            try:
+                await self.release(lease, told=True)
+                return
+            except StoreUnavailable:
+                if self._closing or time.monotonic() >= until:
+                    return
+                await asyncio.sleep(_PAUSE_S)
 
     async def _leave(self, seat: Seat) -> None:
         await self._link.ask(scripts.LEAVE, [seat.lease.readers], seat.reader)

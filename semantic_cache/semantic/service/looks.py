@@ -64,6 +64,9 @@ class Looks:
         looked = await self._weigh(look, encoding, self._servable(look, encoding), moments, explain=explain)
         if not look.peers or not isinstance(looked, Looked) or looked.serve is not None:
             return looked
+        if looked.explored is not None and look.key[8] % 2:
+            # A fresh answer is compared with one other: every second with what the tenant may be given.
+            return looked
         quarantined = self._quarantined(look, encoding)
         if not quarantined:
             return looked
@@ -86,9 +89,11 @@ class Looks:
         near = self._near(look, look.tenant, encoding)
         if not look.group:
             return near
-        own = {neighbour.stored.key.digest for neighbour in near}
         near += [
-            other for other in self._near(look, look.group, encoding) if other.stored.key.digest not in own
+            other
+            for other in self._near(look, look.group, encoding)
+            # Its own answer to a question goes first, and if it is blocked, then so is the group's.
+            if self._shelf.find(other.stored.key.held_by(look.tenant)) is None
         ]
         return sorted(near, key=lambda neighbour: -neighbour.similarity)[: self._candidates]
 
@@ -148,30 +153,40 @@ class Looks:
         if look.patience_s is not None and encoded - began > look.patience_s:
             # Whoever asked has gone on; those behind have not.
             return Failed(LATE)
-        decision = self._decider.decide(
-            look.text,
-            encoding,
-            [
-                Candidate(
-                    neighbour.id,
-                    neighbour.stored.record.text,
-                    neighbour.similarity,
-                    encodings.get(neighbour.stored.record.text),
-                    observations_of(neighbour.stored),
-                    seen,
-                )
-                for neighbour, seen in zip(near, gates, strict=True)
-            ],
-            error_budget=look.error_budget,
-            seed=look.key,
-            threshold=look.threshold,
-            pool=self._pool((look.tenant, look.model)),
-        )
+        candidates = [
+            Candidate(
+                neighbour.id,
+                neighbour.stored.record.text,
+                neighbour.similarity,
+                encodings.get(neighbour.stored.record.text),
+                observations_of(neighbour.stored),
+                seen,
+            )
+            for neighbour, seen in zip(near, gates, strict=True)
+        ]
+        decision = self._decide(look, encoding, candidates, look.tenant)
+        served = next((one for one in near if one.id == decision.serve), None)
+        if served is not None and served.stored.key.tenant == look.group:
+            # What was learnt of the group's answers, whoever was given them, can only say no.
+            by_group = self._decide(look, encoding, candidates, look.group)
+            decision = decision if by_group.serve is not None else by_group
         if decision.serve is None:
             # Likely to be stored in a moment, and to be asked for in other words soon after.
             self._encodings.put(look.text, encoding)
         steps = _steps((*moments, searched, screened, encoded, time.monotonic()))
         return self._looked(look.tenant, decision, near, vector, steps, explain=explain)
+
+    def _decide(self, look: Look, encoding: Encoding, candidates: list[Candidate], holder: str) -> Decision:
+        """Decide by the labels of what one holder has."""
+        return self._decider.decide(
+            look.text,
+            encoding,
+            candidates,
+            error_budget=look.error_budget,
+            seed=look.key,
+            threshold=look.threshold,
+            pool=self._pool((holder, look.model)),
+        )
 
     def _looked(
         self,

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import redis
 from gateway.fleet.leading import MAX_BYTES, Leading
 from gateway.hops import share_calls
 from semantic_cache.store.redis import RedisStore
+from semantic_cache.store.redis_flights import LEASE_S, RedisFlights
 from semantic_cache.store.redis_scripts import PREFIX
 from tests.gateway.hops.test_coalesce import STREAM, WHOLE, Script, in_flight, post
 from tests.gateway.support.cached import CONFIG, until_kept
@@ -704,3 +706,73 @@ def _is_replay(answer: bytes) -> bool:
 async def in_flight_now(gateway: RunningGateway) -> bool:
     async with gateway.get("/metrics") as response:
         return "forebay_requests_in_flight 0.0" not in await response.text()
+
+
+async def test_a_url_that_says_it_is_no_cluster_is_followed_too(
+    open_gateway: Open, server: RedisServer, upstream: ScriptedUpstream, heard: asyncio.Event
+) -> None:
+    url = f"{server.url}{'&' if '?' in server.url else '?'}cluster=false"
+    a, b = [await open_gateway(SimpleNamespace(url=url)) for _ in range(2)]
+    script = upstream.reply = Script(stream=False)
+    leader = await lead(a, upstream, chat())
+    follower = asyncio.create_task(post(b, chat()))
+    await asyncio.wait_for(heard.wait(), 10)
+    script.head.set()
+    script.rest.set()
+    assert (await leader)[2] == (await follower)[2]
+    assert (await follower)[:2] == (200, "coalesced")
+    assert script.calls == 1
+
+
+async def test_what_nobody_foresaw_costs_a_call_and_not_the_answer(
+    pair: tuple[RunningGateway, RunningGateway], upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take(self: RedisFlights, key: object, kind: str) -> None:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr(RedisFlights, "take", take)
+    upstream.reply = json_reply(completion("fine"))
+    status, *_ = await post(pair[0], chat())
+    assert status == 200
+    await counted(pair[0], "unavailable")
+
+
+@pytest.mark.long
+async def test_a_call_that_nobody_can_wait_for_ends_although_the_server_is_silent(
+    pair: tuple[RunningGateway, RunningGateway],
+    upstream: ScriptedUpstream,
+    raw: redis.Redis,
+    heard: asyncio.Event,
+) -> None:
+    a, b = pair
+    script = upstream.reply = Script()
+    script.head.set()
+    async with a.post(body=STREAM) as response:
+        await response.content.readuntil(b"\n\n")
+        follower = asyncio.create_task(post(b, STREAM))
+        await asyncio.wait_for(heard.wait(), 10)
+        raw.execute_command("CLIENT", "PAUSE", "9000", "ALL")
+        response.close()
+    follower.cancel()
+    await asyncio.wait_for(script.left.wait(), 8)
+
+
+async def test_a_lease_whose_taking_timed_out_is_given_up(
+    pair: tuple[RunningGateway, RunningGateway], upstream: ScriptedUpstream, raw: redis.Redis
+) -> None:
+    script = upstream.reply = Script(stream=False)
+    # Connections are made before the server stops to write.
+    script.head.set()
+    script.rest.set()
+    await post(pair[0], chat(messages=[{"role": "user", "content": "first"}]))
+    await counted(pair[0], "led")
+    upstream.reply = script = Script(stream=False)
+    raw.execute_command("CLIENT", "PAUSE", "600", "WRITE")
+    asked = asyncio.create_task(post(pair[0], chat()))
+    await counted(pair[0], "unavailable")
+    async with asyncio.timeout(LEASE_S - 0.5):
+        while leases(raw):
+            await asyncio.sleep(0.02)
+    script.head.set()
+    script.rest.set()
+    assert (await asked)[0] == 200

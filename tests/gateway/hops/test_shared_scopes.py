@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.state.keys.key import HASH_PREFIX, digest_of
 from semantic_cache.store.open import open_store
 from semantic_cache.transfer import export_lines, import_line
 from tests.gateway.support.running import chat
-from tests.gateway.support.tenants import key_of, store_key
+from tests.gateway.support.tenants import bearer, key_of, store_key
 from tests.gateway.support.town import GROUP, Town, running_town
 from tests.gateway.support.upstream import ScriptedUpstream
 from tests.support.redis_server import running_redis
@@ -160,8 +162,8 @@ async def test_tenants_that_ask_at_once_do_not_share_a_call(town: Town) -> None:
 
 async def test_an_answer_past_its_time_is_confirmed_anew(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     async with running_town(tmp_path, upstream, stale_s=600) as town:
-        await town.ask("ada", "Forty herons.", x_forebay_cache_ttl="1")
-        await town.ask("bob", "Forty herons.", x_forebay_cache_ttl="1")
+        await town.ask("ada", "Forty herons.", x_forebay_cache_ttl="3")
+        await town.ask("bob", "Forty herons.", x_forebay_cache_ttl="3")
         assert (await town.ask("cyd", "Fifty."))[0] == "hit-exact"
         async with asyncio.timeout(20):
             while (await town.ask("cyd", "Forty-one herons.")) != ("stale", "Forty herons."):
@@ -276,3 +278,33 @@ async def test_what_was_asked_not_to_be_stored_confirms_nothing(town: Town) -> N
     await town.ask("ada", "Forty herons.")
     assert await town.ask("bob", "Forty herons.", cache_control="no-store") == ("miss", "Forty herons.")
     assert await town.ask("cyd", "Fifty.") == ("miss", "Fifty.")
+
+
+async def test_of_several_choices_all_must_be_equal(town: Town) -> None:
+    second = "Yes, quite safe."
+
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        choices = [
+            {"index": at, "text": text, "finish_reason": "stop", "logprobs": None}
+            for at, text in enumerate(("Four.", second))
+        ]
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        answer = {"id": "c", "object": "text_completion", "created": 1, "model": "m"}
+        return web.json_response(answer | {"choices": choices, "usage": usage})
+
+    async def ask(who: str) -> str:
+        body = json.dumps({"model": "m", "prompt": ["2 + 2?", "Is this safe?"]}).encode()
+        async with town.gateway.post("/v1/completions", body, **bearer(key_of(who))) as response:
+            assert response.status == 200
+            return (await response.json())["choices"][1]["text"]
+
+    town.upstream.reply = reply
+    assert await ask("ada") == second
+    second = "No, never do that."
+    assert await ask("bob") == second
+    async with asyncio.timeout(20):
+        while await town.compared() < 2:
+            await asyncio.sleep(0.005)
+    assert await town.compared(outcome="confirmed") == 0
+    second = "Perhaps."
+    assert await ask("cyd") == second

@@ -188,3 +188,42 @@ async def test_what_the_process_says_does_not_make_a_stranger_a_peer(group: Grou
     await group.held(1)
     assert await group.ask("bob", REORDERED, AGREEING) == ("miss", AGREEING)
     assert await group.tier.metric("forebay_semantic_decisions_total", action="explore") == 0
+
+
+async def complain(group: Group, who: str, request_id: str) -> str:
+    status, body = await feed_back(group.tier, request_id, {"good": False}, **bearer(key_of(who)))
+    assert status == 200
+    return str(body["effect"])
+
+
+async def test_an_answer_that_was_called_wrong_is_confirmed_by_nobody_elses_copy(group: Group) -> None:
+    await group.ask("ada", STORED, WRONG)
+    await group.held(1)
+    await group.ask("bob", STORED, WRONG)
+    await group.until(1, "confirmed")
+    await group.held(3)
+    headers, said = await group.full("cyd", STORED, "no", cache_control="no-store")
+    assert (headers["x-forebay-cache"], said) == ("hit-exact", WRONG)
+    bad = headers["x-forebay-request-id"]
+    assert await complain(group, "cyd", bad) == "withdrawn"
+    await group.held(2)
+    # The upstream says it again, and bob has it as well, of whom nobody has complained.
+    assert await group.ask("cyd", STORED, WRONG) == ("miss", WRONG)
+    await group.until(1, "withdrawn")
+    await group.until(1, "confirmed")
+
+
+async def test_who_calls_his_own_answer_wrong_does_not_get_the_groups_instead(group: Group) -> None:
+    await group.ask("ada", STORED, AGREEING)
+    await group.held(1)
+    headers, _ = await group.full("bob", STORED, REWORDED)
+    await group.until(1, "confirmed")
+    await group.held(3)
+    near, said = await group.full("bob", NEAR, "no", cache_control="no-store")
+    assert (near["x-forebay-cache"], said) == ("hit-semantic", REWORDED)
+    bad = near["x-forebay-request-id"]
+    assert await complain(group, "bob", bad) == "blocked"
+    assert await group.ask("bob", NEAR, "fresh", cache_control="no-store") == ("miss", "fresh")
+    bad = headers["x-forebay-request-id"]
+    assert await complain(group, "bob", bad) == "forgotten"
+    assert await group.ask("bob", STORED, "fresh") == ("miss", "fresh")
