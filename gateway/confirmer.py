@@ -12,7 +12,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,9 @@ MAX_COMPARISONS = 64
 MOST_PEERS = 2
 """Answers of others that one fresh answer is compared with by more than their letters; by a model, one."""
 PATIENCE_S = 10.0
+
+_Found: TypeAlias = tuple[ExactKey, Entry, AnswerTexts]
+"""An answer that another tenant of the group has, and what it says."""
 
 
 class Confirmer:
@@ -101,7 +104,7 @@ class Confirmer:
         # As of now: what is purged meanwhile must not come back by this.
         epoch = (await self._store.epochs(state.shared.tenant)).now
         mine = answer_texts(fresh)
-        found: list[tuple[ExactKey, Entry, AnswerTexts]] = []
+        found: list[_Found] = []
         for key in keys:
             entry = await self._store.get(key)
             if entry is not None and entry.fresh(self._clock()) and entry.tenant == key.tenant:
@@ -110,30 +113,22 @@ class Confirmer:
         random.shuffle(found)
         equal = [one for one in found if one[2] == mine and mine.said.strip()]
         outcome = "disagrees" if found else "alone"
-        for key, _, _ in equal:
-            if await self._was_withdrawn(key):
-                # Whoever else has the same answer: it has been called wrong.
-                return "withdrawn"
-        for key, entry, _ in equal:
-            return await self._confirm(state.shared.tenant, key, entry, epoch)
-        unsure: list[tuple[ExactKey, Entry, AnswerTexts]] = []
-        for key, entry, texts in [one for one in found if one[2] != mine][:MOST_PEERS]:
-            same = await self._agree(mine, texts)
+        if equal:
+            return await self._confirm(state.shared.tenant, equal[0], found, epoch)
+        unsure: list[_Found] = []
+        for one in [one for one in found if one[2] != mine][:MOST_PEERS]:
+            same = await self._agree(mine, one[2])
             if same:
-                return await self._confirm(state.shared.tenant, key, entry, epoch)
+                return await self._confirm(state.shared.tenant, one, found, epoch)
             if same is None:
-                unsure.append((key, entry, texts))
-        for key, entry, texts in unsure[:1]:
-            same = await self._judged(ex, state, mine, texts)
+                unsure.append(one)
+        for one in unsure[:1]:
+            same = await self._judged(ex, state, mine, one[2])
             if same:
-                return await self._confirm(state.shared.tenant, key, entry, epoch)
+                return await self._confirm(state.shared.tenant, one, found, epoch)
             if same is None or len(unsure) > 1:
                 return "unsure"
         return outcome
-
-    async def _was_withdrawn(self, key: ExactKey) -> bool:
-        stored = await self._store.beside(key)
-        return stored is not None and stored.learnt.withdrawn
 
     async def _agree(self, mine: AnswerTexts, theirs: AnswerTexts) -> bool | None:
         if mine.beside != theirs.beside:
@@ -152,16 +147,20 @@ class Confirmer:
         question = text_of(state.question)
         return None if question is None else await self._judge.agrees(ex, question, mine.said, theirs.said)
 
-    async def _confirm(self, owner: str, source: ExactKey, entry: Entry, epoch: int) -> str:
+    async def _confirm(self, owner: str, chosen: _Found, found: list[_Found], epoch: int) -> str:
+        """Give the group one of the answers `found`, unless it has been called wrong, whoever has it."""
+        source, entry, texts = chosen
         target = source.held_by(owner)
         shared: dict[str, Any] = {
             "contributor": source.tenant,
             "contributed": entry.epoch,
             "epoch": epoch,
         }
+        for key, _, said in found:
+            other = await self._store.beside(key) if said == texts else None
+            if other is not None and other.learnt.withdrawn:
+                return "withdrawn"
         stored = await self._store.beside(source)
-        if stored is not None and stored.learnt.withdrawn:
-            return "withdrawn"
         if stored is not None:
             record = msgspec.structs.replace(stored.record, **shared)
             stored = Stored(target, record, stored.learnt)
