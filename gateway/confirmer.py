@@ -156,11 +156,15 @@ class Confirmer:
             "contributed": entry.epoch,
             "epoch": epoch,
         }
+        stored: Stored | None = None
         for key, _, said in found:
-            other = await self._store.beside(key) if said == texts else None
+            if said != texts:
+                continue
+            other = await self._store.beside(key)
             if other is not None and other.learnt.withdrawn:
                 return "withdrawn"
-        stored = await self._store.beside(source)
+            if key == source:
+                stored = other
         if stored is not None:
             record = msgspec.structs.replace(stored.record, **shared)
             stored = Stored(target, record, stored.learnt)

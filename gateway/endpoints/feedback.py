@@ -21,7 +21,8 @@ from gateway.state.settled import SettledAnswer
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.client import SemanticClient
-from semantic_cache.semantic.protocol import Block, Learn, Learned, Withdraw
+from semantic_cache.semantic.protocol import Block, Learn, Learned, Vouch, Withdraw
+from semantic_cache.semantic.question import answer_texts
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
 
@@ -83,9 +84,9 @@ class FeedbackOn:
         if entry != question:
             self._metrics.semantic_label("feedback", good)
         if stored.group:
-            # Of the tenant's own answer too: else the group's to the same question would be given next.
-            await self._withdraw(ExactKey(stored.group, entry), store)
-            if stored.holder == stored.group:
+            own = None if stored.holder == stored.group else ExactKey(tenant, entry)
+            await self._withdraw(ExactKey(stored.group, entry), store, own)
+            if own is None:
                 return "withdrawn"
         if entry == question:
             await store.delete(ExactKey(tenant, entry))
@@ -106,14 +107,31 @@ class FeedbackOn:
         learned = await self._client.ask(Learn(stored.ticket, True), Learned, PATIENCE_S)
         return "none" if learned is None or learned.same is None else "learnt"
 
-    async def _withdraw(self, shared: ExactKey, store: Store) -> None:
-        """Take a group's answer from it, and see to it that nobody confirms that one again."""
+    async def _withdraw(self, shared: ExactKey, store: Store, own: ExactKey | None) -> None:
+        """Take a group's answer from it, and see to it that nobody confirms that one again.
+
+        If it was the tenant's `own` answer that was wrong, then unless the group's is known to say something
+        else: it would be given next.
+        """
         entry = await store.get(shared)
         if entry is None:
             return
+        if own is not None and entry.contributor != own.tenant:
+            mine = await store.get(own)
+            if mine is not None and await self._differ(mine.answer, entry.answer):
+                return
         if self._client is not None and entry.contributor:
             await self._client.ask(Withdraw(entry.contributor, shared.digest), Learned, PATIENCE_S)
         await store.delete(shared)
+
+    async def _differ(self, mine: bytes, theirs: bytes) -> bool:
+        one, other = answer_texts(mine), answer_texts(theirs)
+        if one == other:
+            return False
+        if self._client is None or one.beside != other.beside:
+            return True
+        vouched = await self._client.ask(Vouch(one.said, other.said), Learned, PATIENCE_S)
+        return vouched is not None and vouched.same is False
 
 
 async def _read(request: web.BaseRequest) -> bool:
