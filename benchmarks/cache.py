@@ -26,6 +26,7 @@ from benchmarks import (
     _cache_http,
     _cache_pairs,
     _cache_peers,
+    _cache_plan,
     _cache_print,
     _cache_stream,
     environments,
@@ -112,10 +113,10 @@ def bench(
         over_http = None
         if http:
             over_http = _cache_http.measure(
-                sets, embedder, _cache_http.QUICK if quick else _cache_http.Size()
+                sets, embedder, _cache_plan.QUICK if quick else _cache_plan.Size()
             )
             _cache_print.print_http(over_http)
-    except (BadData, _cache_http.BadRun, environments.PeerUnavailable) as error:
+    except (BadData, _cache_plan.BadRun, environments.PeerUnavailable) as error:
         sys.exit(f"bench cache: {error}")
     held = list(targets(figures, over_http, budget))
     _cache_print.print_targets(held)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gateway.agreement import agree
 from gateway.cache_state import CacheState
 from gateway.exchange import Exchange
 from gateway.judge import Judge
@@ -24,7 +25,7 @@ from semantic_cache.errors import StoreUnavailable
 from semantic_cache.record import Stored
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.client import SemanticClient
-from semantic_cache.semantic.protocol import Hurry, Learned, Vouch
+from semantic_cache.semantic.protocol import Hurry
 from semantic_cache.semantic.question import AnswerTexts, answer_texts, text_of
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
@@ -117,7 +118,7 @@ class Confirmer:
             return await self._confirm(state.shared.tenant, equal[0], found, epoch)
         unsure: list[_Found] = []
         for one in [one for one in found if one[2] != mine][:MOST_PEERS]:
-            same = await self._agree(mine, one[2])
+            same = await agree(self._client, mine, one[2], PATIENCE_S)
             if same:
                 return await self._confirm(state.shared.tenant, one, found, epoch)
             if same is None:
@@ -129,15 +130,6 @@ class Confirmer:
             if same is None or len(unsure) > 1:
                 return "unsure"
         return outcome
-
-    async def _agree(self, mine: AnswerTexts, theirs: AnswerTexts) -> bool | None:
-        if mine.beside != theirs.beside:
-            # What stands beside the answer (a chain of thought, a refusal) is given on with it.
-            return False
-        if self._client is None:
-            return None
-        vouched = await self._client.ask(Vouch(mine.said, theirs.said), Learned, PATIENCE_S)
-        return None if vouched is None else vouched.same
 
     async def _judged(
         self, ex: Exchange, state: CacheState, mine: AnswerTexts, theirs: AnswerTexts

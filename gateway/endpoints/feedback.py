@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from aiohttp import web
 
+from gateway.agreement import agree
 from gateway.endpoints.route import PARAMETERS
 from gateway.errors import BodyTooLarge, InvalidRequest, RequestNotFound, StateUnavailable
 from gateway.siblings import Siblings
@@ -21,7 +22,7 @@ from gateway.state.settled import SettledAnswer
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.scope import ExactKey
 from semantic_cache.semantic.client import SemanticClient
-from semantic_cache.semantic.protocol import Block, Learn, Learned, Vouch, Withdraw
+from semantic_cache.semantic.protocol import Block, Learn, Learned, Withdraw
 from semantic_cache.semantic.question import answer_texts
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
@@ -118,20 +119,14 @@ class FeedbackOn:
             return
         if own is not None and entry.contributor != own.tenant:
             mine = await store.get(own)
-            if mine is not None and await self._differ(mine.answer, entry.answer):
-                return
+            if mine is not None:
+                texts = answer_texts(mine.answer), answer_texts(entry.answer)
+                same = await agree(self._client, *texts, PATIENCE_S)
+                if same is False or (same is None and self._client is None):
+                    return
         if self._client is not None and entry.contributor:
             await self._client.ask(Withdraw(entry.contributor, shared.digest), Learned, PATIENCE_S)
         await store.delete(shared)
-
-    async def _differ(self, mine: bytes, theirs: bytes) -> bool:
-        one, other = answer_texts(mine), answer_texts(theirs)
-        if one == other:
-            return False
-        if self._client is None or one.beside != other.beside:
-            return True
-        vouched = await self._client.ask(Vouch(one.said, other.said), Learned, PATIENCE_S)
-        return vouched is not None and vouched.same is False
 
 
 async def _read(request: web.BaseRequest) -> bool:

@@ -9,10 +9,9 @@ Redis a `maxmemory` with room to spare, and a policy that spares keys without a 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from semantic_cache.entry import Entry, decode_entry, encode_entry
@@ -20,6 +19,7 @@ from semantic_cache.epochs import Epochs, decode_epochs, encode_epochs
 from semantic_cache.errors import CorruptEntry, StoreUnavailable
 from semantic_cache.record import NOTHING_LEARNT, Record, Stored, decode_stored, encode
 from semantic_cache.scope import ExactKey
+from semantic_cache.store.background import Background
 from semantic_cache.store.base import (
     NOTHING,
     Budget,
@@ -92,12 +92,12 @@ class RedisStore:
         self._puts_left = 0
         self._bytes_left = 0
         self._looking = self._look_again = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def get(self, key: ExactKey) -> Entry | None:
         found = await self._look(key)
         if found.dead:
-            self._later(self.delete(key))
+            self._background.begin(self.delete(key))
         return found.entry
 
     async def _look(self, key: ExactKey) -> Found:
@@ -259,9 +259,8 @@ class RedisStore:
 
     async def close(self) -> None:
         if self._touched:
-            self._later(self._flush_touches())
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+            self._background.begin(self._flush_touches())
+        await self._background.finish()
         await self._link.close()
 
     async def _look_at_times(self, size: int) -> None:
@@ -339,7 +338,7 @@ class RedisStore:
         at = time.monotonic()
         if self._touches >= _TOUCHES or at - self._touched_at > _TOUCH_S:
             self._touched_at = at
-            self._later(self._flush_touches())
+            self._background.begin(self._flush_touches())
 
     async def _flush_touches(self) -> None:
         touched, self._touched, self._touches = self._touched, {}, 0
@@ -347,17 +346,6 @@ class RedisStore:
             scores = [part for member, at in members.items() for part in (at, member)]
             # XX: what has left the index meanwhile stays out of it.
             await self._link.write("ZADD", key_of(tag, "used"), "XX", *scores)
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that nobody waits for; a store that is down does without."""
-
-        async def run() -> None:
-            with contextlib.suppress(StoreUnavailable):
-                await work
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _within(held: dict[str, tuple[int, int]], entries: int, size: int) -> bool:

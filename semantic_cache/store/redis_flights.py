@@ -9,18 +9,18 @@ behind the store's circuits.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 
 from semantic_cache.errors import StoreUnavailable
 from semantic_cache.scope import ExactKey
 from semantic_cache.store import flight_scripts as scripts
+from semantic_cache.store.background import Background
 from semantic_cache.store.redis_address import RedisAddress
 from semantic_cache.store.redis_link import FAILURES, Cluster, OneServer, RedisLink, server_of, split_url
 from semantic_cache.store.redis_pipe import RedisConnection
@@ -87,7 +87,7 @@ class RedisFlights:
         self._on_followed: Callable[[str], None] = lambda token: None
         self._gateway = secrets.token_hex(12)
         self._listening: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._closing = False
 
     def bind(self, on_followed: Callable[[str], None]) -> None:
@@ -109,12 +109,12 @@ class RedisFlights:
             holder, stored = await asked
         except asyncio.CancelledError:
             # It may have been taken all the same.
-            self._later(self._give_up(own))
+            self._background.begin(self._give_up(own))
             raise
         except StoreUnavailable as error:
             if error.__cause__ is not None:
                 # The same; without a cause nothing was sent.
-                self._later(self._give_up(own))
+                self._background.begin(self._give_up(own))
             raise
         if holder.decode() != own.token:
             return Seat(Lease(name, holder.decode()), reader)
@@ -154,7 +154,7 @@ class RedisFlights:
 
     def leave(self, seat: Seat) -> None:
         """Follow no longer; nobody waits for that to be known."""
-        self._later(self._leave(seat))
+        self._background.begin(self._leave(seat))
 
     def connect(self) -> OneServer | Cluster:
         """Return a connection for reads that wait."""
@@ -176,8 +176,7 @@ class RedisFlights:
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._background.finish()
         if self._reads is not None:
             await self._reads.close()
 
@@ -217,12 +216,3 @@ class RedisFlights:
                 await asyncio.sleep(BEAT_S)
             finally:
                 await connection.close()
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            with contextlib.suppress(StoreUnavailable):
-                await work
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

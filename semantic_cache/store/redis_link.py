@@ -28,6 +28,7 @@ _CHANGES_AT_ONCE = 8
 _OPTIONS: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "driver_info": None}
 # TimeoutError is an OSError; RedisClusterException is no RedisError.
 FAILURES = (RedisError, RedisClusterException, OSError)
+"""What a call raises if the server is down, late or out of sorts."""
 
 
 class RedisLink:

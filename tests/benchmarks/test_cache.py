@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import _cache_http
 from benchmarks._cache_data import Asked, BadData, LabelledPair, Sets, read, some
-from benchmarks._cache_http import BadRun, Reply, Size, plan, split
+from benchmarks._cache_http import Reply, split
+from benchmarks._cache_plan import BadRun, Size, plan
 from benchmarks._cache_scores import figures, stream_figures
 from benchmarks._cache_targets import targets
 from benchmarks.peers.mock_answers import reply

@@ -12,7 +12,8 @@ from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
 from gateway.state.keys.base import Snapshot
 from gateway.state.keys.key import KeyRecord
-from gateway.state.redis_client import FAILURES, client
+from gateway.state.redis_client import client
+from semantic_cache.store.redis_link import FAILURES
 
 _KEYS = "forebay:{keys}:records"
 _LIMITS = "forebay:{keys}:limits"

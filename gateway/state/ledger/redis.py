@@ -27,7 +27,8 @@ from gateway.state.ledger.redis_scripts import SETTLE, TAKE, Script
 from gateway.state.ledger.window import Window
 from gateway.state.location import STALL_S
 from gateway.state.outage import Outage
-from gateway.state.redis_client import FAILURES, async_client
+from gateway.state.redis_client import async_client
+from semantic_cache.store.redis_link import FAILURES
 
 _NONE = -1
 # What is to be recorded waits for the tenant's next lease, and for this long at most.
