@@ -38,6 +38,7 @@ from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
 from gateway.state.open import open_keys, open_ledger
 from gateway.state.outage import Outage
+from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
@@ -107,7 +108,8 @@ def build_gateway(
     cascade: list[Step] = []
     if any(entry.policy is not None for entry in config.routes.values()):
         cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic)
+    subrequests = Subrequests()
+    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -120,8 +122,7 @@ def build_gateway(
     client = None if cached.tier is None else cached.tier.client
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
-    if cached.tier is not None:
-        cached.tier.bind(answers.run)
+    subrequests.bind(answers.run)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
@@ -190,6 +191,7 @@ class _Cached:
         metrics: GatewayMetrics,
         drain: Drain,
         socket: str | None,
+        subrequests: Subrequests,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
@@ -204,7 +206,9 @@ class _Cached:
         store = open_store(settings.store.reveal(), budget, on_event=on_event)
         tier = None
         if settings.semantic is not None and socket is not None:
-            tier = SemanticTier(settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode)
+            tier = SemanticTier(
+                settings.semantic, store, socket, telemetry.tracer, metrics, settings.mode, subrequests
+            )
         confirmer = Confirmer(store, None, None, metrics) if tier is None else tier.confirmer
         keeper = StoreAnswer(store, settings, metrics, None if tier is None else tier.storing, confirmer)
         fleet = _fleet(store, settings, metrics, drain)

@@ -24,7 +24,9 @@ def cache_directives(ex: Exchange, member: object) -> Directives:
 def route_name(route: Route) -> str:
     """Return what a model name resolves to, as scopes have it."""
     own = f"{route.target.upstream}\0{route.upstream_model}"
-    return own if route.tiers is None else f"{route_name(route.tiers.small)}\0{own}"
+    if route.tiers is None:
+        return own
+    return "\0".join(route_name(tier) for tier in route.tiers.routes)
 
 
 def scope_of(

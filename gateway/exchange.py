@@ -18,7 +18,7 @@ from gateway.state.ledger.base import Used
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome
-from router.policy.learned import Learned
+from router.policy.base import Policy
 from telemetry.context import TraceContext
 from telemetry.ids import new_id
 from telemetry.spans import NOOP_SPAN, Span
@@ -69,16 +69,20 @@ class Route:
     target: Model
     upstream_model: str
     tiers: Tiers | None = None
-    """Set if the name stands for two models: then this is the large one until the cascade has decided."""
+    """Set if the name stands for several models: then this is the last one until the cascade has decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """The two models of a route, and what decides between them."""
+    """The models of a route, small ones first, and what decides between them."""
 
-    small: Route
-    large: Route
-    policy: Learned
+    routes: tuple[Route, ...]
+    policy: Policy
+
+    @property
+    def large(self) -> Route:
+        """The last one: it answers whatever the others cannot."""
+        return self.routes[-1]
 
 
 @dataclass(slots=True)
@@ -105,6 +109,10 @@ class Exchange:
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
     calls: list[Call] = field(default_factory=list)
+    origin: Exchange | None = None
+    """The request that made this one on its own account; None for those that came in over HTTP."""
+    inner: list[Exchange] = field(default_factory=list)
+    """The requests that this one has made."""
     cache: CacheState | None = None
     observers: list[Tap] = field(default_factory=list)
     """See the upstream's own events, before anything is taken out of them."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from gateway.answer import Answer
 from gateway.config.schema import SemanticConfig
 from gateway.confirmer import Confirmer
-from gateway.exchange import Exchange
 from gateway.explorer import Explorer
 from gateway.hops.semantic_cache import SemanticCache
 from gateway.hops.store_answer import Semantic
 from gateway.judge import Judge
+from gateway.subrequests import Subrequests
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.semantic.question import Rules
 from semantic_cache.store.base import Store
@@ -31,12 +29,13 @@ class SemanticTier:
         tracer: Tracer,
         metrics: GatewayMetrics,
         mode: Literal["serve", "observe"],
+        subrequests: Subrequests,
     ) -> None:
         rules = rules_of(config)
         self.client = SemanticClient(socket, metrics.semantic_call)
-        self._judge = Judge(config.judge) if config.judge is not None else None
-        self._explorer = Explorer(self.client, self._judge, metrics)
-        self.confirmer = Confirmer(store, self.client, self._judge, metrics)
+        judge = Judge(config.judge, subrequests) if config.judge is not None else None
+        self._explorer = Explorer(self.client, judge, metrics)
+        self.confirmer = Confirmer(store, self.client, judge, metrics)
         self.storing = Semantic(self.client, rules)
         self.hop = SemanticCache(
             store,
@@ -49,11 +48,6 @@ class SemanticTier:
             metrics,
             observe=mode == "observe",
         )
-
-    def bind(self, run: Callable[[Exchange], Awaitable[Answer]]) -> None:
-        """Say what runs an exchange: the pipeline that this is itself a part of."""
-        if self._judge is not None:
-            self._judge.bind(run)
 
     def start(self) -> None:
         """Begin to look for the semantic process."""

@@ -35,16 +35,21 @@ def usage_of(ex: Exchange) -> SettledUsage | None:
 
 
 def cost_of(ex: Exchange) -> float | None:
-    """Return the price of all calls, or None if a call's tokens or price are not known."""
-    if ex.cache is not None and ex.cache.verdict in SERVED and not ex.calls:
+    """Return the price of all calls and of the requests that this one has made, or None if any call's tokens
+    or price are not known."""
+    if ex.cache is not None and ex.cache.verdict in SERVED and not ex.calls and not ex.inner:
         return 0.0
     cost = 0.0
+    for inner in ex.inner:
+        if (part := cost_of(inner)) is None:
+            return None
+        cost += part
     for call in ex.calls:
         usage, price = call.outcome.usage, call.target.price
         if usage is None or price is None:
             return None
         cost += cost_usd(usage, price)
-    return cost if ex.calls else None
+    return cost if ex.calls or ex.inner else None
 
 
 def route_of(ex: Exchange) -> str | None:

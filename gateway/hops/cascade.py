@@ -1,9 +1,9 @@
-"""Chooses between a small and a large model: before either has answered, or by the small one's answer.
+"""Chooses among the models of a route: before any has answered, or by what the smaller ones answer.
 
-The small model only ever gets requests that it can be judged on: chats of text without tools, one choice.
-Where only its answer can decide, its stream is held back to the end: what the client has seen cannot be taken
-back. If the small model fails, the large one is asked, with the client's own words; if the large one fails,
-the request does.
+All but the last only ever get requests that they can be judged on: chats of text without tools, one choice.
+Where only an answer can decide, its stream is held back to the end: what the client has seen cannot be taken
+back. If a smaller model fails, the last one is asked, with the client's own words; if that one fails, the
+request does.
 """
 
 from __future__ import annotations
@@ -21,27 +21,39 @@ from gateway.pipeline import Next
 from gateway.wire.asked import read_asked, read_small_answer
 from gateway.wire.errors import kind_of
 from gateway.wire.request import Endpoint
-from router.after.signs import signs_of
+from router.after.signs import AnswerSigns, signs_of
 from router.before.query import Query
 from router.before.query_signs import query_signs
+from router.policy.base import Choice, Facts
 from telemetry import names
 from telemetry.spans import Tracer
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """Where a request begins, and why; `question` is there if the small model may be asked."""
+class _Asked:
+    """A request as far as it is judged."""
 
-    small: bool
-    reason: str
+    facts: Facts
     question: str = ""
     response_format: Any = None
-    judged: bool = False
-    """Only the small model's answer can decide."""
+    large: str | None = None
+    """Why only the last model can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """An answer that the client has not seen."""
+
+    answer: Answer
+    held: HeldStream | None
+
+    def release(self, ex: Exchange) -> Answer:
+        """Return it as if it had just come."""
+        return self.answer if self.held is None else self.held.release(ex)
 
 
 class Cascade:
-    """Runs what follows once, or once for each model."""
+    """Runs what follows once, or once for each model that is asked."""
 
     name = "route"
 
@@ -52,68 +64,71 @@ class Cascade:
         if ex.route is None or (tiers := ex.route.tiers) is None:
             return await next(ex)
         span = self._tracer.start(names.ROUTE, parent=ex.span)
-        reason = ""
+        choice = Choice(len(tiers.routes) - 1, "")
         try:
-            plan = _plan(ex, tiers)
-            reason = plan.reason
-            if plan.small:
-                ex.route = replace(tiers.small, tiers=tiers)
-                answer, reason = await _ask_small(ex, tiers, plan, next)
-                if answer is not None:
-                    return answer
-                # What was too much for the small model may have been for want of what was left out.
-                ex.compress, ex.compression = OFF, None
-            ex.route = replace(tiers.large, tiers=tiers)
-            return await next(ex)
+            asked = _asked(ex, tiers)
+            if asked.large is not None:
+                choice = replace(choice, reason=asked.large)
+                return await next(ex)
+            choice = tiers.policy.first(asked.facts)
+            heard: dict[int, _Heard] = {}
+            signs: dict[int, AnswerSigns] = {}
+            while choice.tier not in heard:
+                if heard or signs:
+                    # What was too much for a small model may have been for want of what was left out.
+                    ex.compress, ex.compression = OFF, None
+                ex.route = replace(tiers.routes[choice.tier], tiers=tiers)
+                if ex.route.label == tiers.large.label or not _is_judged(ex, choice):
+                    return await next(ex)
+                found = await _hear(ex, asked, next)
+                if isinstance(found, str):
+                    choice = Choice(len(tiers.routes) - 1, found)
+                    ex.compress, ex.compression = OFF, None
+                    continue
+                heard[choice.tier], signs[choice.tier] = found
+                choice = tiers.policy.after(asked.facts, signs)
+            ex.route = replace(tiers.routes[choice.tier], tiers=tiers)
+            return heard[choice.tier].release(ex)
         finally:
-            span.set(names.FOREBAY_ROUTE_REASON, reason)
+            span.set(names.FOREBAY_ROUTE_REASON, choice.reason)
             span.end()
 
 
-def _plan(ex: Exchange, tiers: Tiers) -> _Plan:
-    assert ex.view is not None
+def _asked(ex: Exchange, tiers: Tiers) -> _Asked:
+    able = (True,) * len(tiers.routes)
     asked = read_asked(ex.body) if ex.endpoint is Endpoint.CHAT else None
     question = None if asked is None else asked.question()
     if asked is None or question is None:
-        return _Plan(False, "not a chat of text alone")
+        return _Asked(Facts(Query(), 0.0, able), large="not a chat of text alone")
     if asked.tools or asked.functions:
-        return _Plan(False, "the request has tools")
+        return _Asked(Facts(Query(), 0.0, able), large="the request has tools")
     if (asked.n or 1) > 1:
-        return _Plan(False, "the request wants several choices")
-    decision = tiers.policy.before(Query(None, query_signs(question)))
-    if decision is None:
-        return _Plan(True, "the small model's answer decides", question, asked.response_format, judged=True)
-    large = _draw(ex) < decision.large
-    return _Plan(not large, decision.reason, question, asked.response_format)
+        return _Asked(Facts(Query(), 0.0, able), large="the request wants several choices")
+    facts = Facts(Query(None, query_signs(question)), _draw(ex), able, tenant=ex.tenant)
+    return _Asked(facts, question, asked.response_format)
 
 
-async def _ask_small(ex: Exchange, tiers: Tiers, plan: _Plan, next: Next) -> tuple[Answer | None, str]:
-    """Return the small model's answer if it stands, and why or why not."""
+def _is_judged(ex: Exchange, choice: Choice) -> bool:
+    # What comes whole costs nothing to judge.
+    return choice.judged or ex.view is None or not ex.view.stream
+
+
+async def _hear(ex: Exchange, asked: _Asked, next: Next) -> tuple[_Heard, AnswerSigns] | str:
+    """Return an answer with its signs, or why it is of no use."""
     assert ex.view is not None
-    if ex.view.stream and not plan.judged:
-        return await next(ex), plan.reason
-    held = None
     try:
-        if ex.view.stream:
-            found = await hold(ex, next)
-            held = found if isinstance(found, HeldStream) else None
-            answer = found.answer if isinstance(found, HeldStream) else found
-        else:
-            answer = await next(ex)
+        found = await hold(ex, next) if ex.view.stream else await next(ex)
     except GatewayError as error:
-        return None, f"the small model failed: {kind_of(error).code or type(error).__name__}"
+        return f"the small model failed: {kind_of(error).code or type(error).__name__}"
+    held = found if isinstance(found, HeldStream) else None
+    answer = found.answer if isinstance(found, HeldStream) else found
     if answer.status != 200:
-        return None, f"the small model answered with status {answer.status}"
+        return f"the small model answered with status {answer.status}"
     body = answer.body if held is None else held.whole()
-    if not isinstance(body, bytes):
-        return None, "the small model's answer cannot be read"
-    said = read_small_answer(body, plan.question, plan.response_format)
+    said = read_small_answer(body, asked.question, asked.response_format) if isinstance(body, bytes) else None
     if said is None:
-        return None, "the small model's answer cannot be read"
-    decision = tiers.policy.after(signs_of(said))
-    if _draw(ex) < decision.large:
-        return None, decision.reason
-    return (answer if held is None else held.release(ex)), decision.reason
+        return "the small model's answer cannot be read"
+    return _Heard(answer, held), signs_of(said)
 
 
 def _draw(ex: Exchange) -> float:

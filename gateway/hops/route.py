@@ -1,6 +1,6 @@
 """Finds what stands behind the requested model name: a route, a model, or the pass-through for all others.
 
-A route of two models leads to the large one here; the cascade (`hops/cascade.py`) may choose the small one.
+A route of several models leads to the last one here; the cascade (`hops/cascade.py`) may choose another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
 from gateway.wire import headers
 from router.policy.learned import load
+from router.policy.of_two import OfTwo
 
 
 class RouteByName:
@@ -25,12 +26,12 @@ class RouteByName:
     def __init__(self, config: Config) -> None:
         self._routes = {name: _route(config, name) for name in config.models if name != ANY_MODEL}
         for name, route in config.routes.items():
-            small, large = self._routes[route.tiers[0]], self._routes[route.tiers[-1]]
+            models = tuple(self._routes[tier] for tier in route.tiers)
             if route.policy is None:
-                self._routes[name] = small
+                self._routes[name] = models[0]
             else:
-                tiers = Tiers(small, large, load(Path(route.policy)))
-                self._routes[name] = replace(large, label=name, tiers=tiers)
+                tiers = Tiers(models, OfTwo(load(Path(route.policy))))
+                self._routes[name] = replace(tiers.large, label=name, tiers=tiers)
         self._any = config.models.get(ANY_MODEL)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
@@ -45,10 +46,11 @@ class RouteByName:
         route = self.find(model)
         if route.tiers is None:
             return route.target.price
-        small, large = route.tiers.small.target.price, route.tiers.large.target.price
-        if small is None or large is None:
+        prices = [tier.target.price for tier in route.tiers.routes]
+        known = [price for price in prices if price is not None]
+        if len(known) < len(prices):
             return None
-        return Price(small.input + large.input, small.output + large.output)
+        return Price(sum(price.input for price in known), sum(price.output for price in known))
 
     def find(self, model: str) -> Route:
         """Return where a request for this name goes. Raises ModelNotFound."""
@@ -67,7 +69,7 @@ def _route(config: Config, name: str) -> Route:
 
 def _tier(route: Route, wanted: str) -> Route:
     """Return the tier that the caller wants whatever the policy says. Raises InvalidRequest."""
-    tiers = () if route.tiers is None else (route.tiers.small, route.tiers.large)
+    tiers = () if route.tiers is None else route.tiers.routes
     for tier in tiers:
         if tier.label == wanted:
             return tier
