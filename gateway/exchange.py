@@ -14,6 +14,7 @@ from gateway.compression.mode import OFF, Mode
 from gateway.compression.outcome import Compression
 from gateway.config.schema import Limits, Model
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
+from gateway.routing.capabilities import ANY, Can
 from gateway.state.ledger.base import Used
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
@@ -68,6 +69,7 @@ class Route:
     """The model's key in the config, `*` included."""
     target: Model
     upstream_model: str
+    can: Can = ANY
     tiers: Tiers | None = None
     """Set if the name stands for several models: then this is the last one until the cascade has decided."""
 
@@ -108,6 +110,8 @@ class Exchange:
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    logprobs: bool = False
+    """The next call asks for token probabilities; who wants them takes them out of the answer."""
     calls: list[Call] = field(default_factory=list)
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""

@@ -131,12 +131,24 @@ class Price(Struct, frozen=True):
     cache_write: Usd | None = None
 
 
+class Capabilities(Struct, frozen=True):
+    """What a model can do, as far as a route has to know. What is not said depends on the upstream's kind."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    json: bool | None = None
+    """`response_format`."""
+    logprobs: bool | None = None
+    """Token probabilities, which tell how sure it was."""
+
+
 class Model(Struct, frozen=True):
     """A name that clients use and what stands behind it. Without `model` it goes upstream unchanged."""
 
     upstream: str
     model: str | None = None
     price: Price | None = None
+    capabilities: Capabilities = Capabilities()
 
 
 class RouteConfig(Struct, frozen=True):

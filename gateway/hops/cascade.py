@@ -20,6 +20,7 @@ from gateway.hops.held import HeldStream, hold
 from gateway.pipeline import Next
 from gateway.wire.asked import read_asked, read_small_answer
 from gateway.wire.errors import kind_of
+from gateway.wire.logprobs import events_without_logprobs, without_logprobs
 from gateway.wire.request import Endpoint
 from router.after.signs import AnswerSigns, signs_of
 from router.before.query import Query
@@ -115,11 +116,14 @@ def _is_judged(ex: Exchange, choice: Choice) -> bool:
 
 async def _hear(ex: Exchange, asked: _Asked, next: Next) -> tuple[_Heard, AnswerSigns] | str:
     """Return an answer with its signs, or why it is of no use."""
-    assert ex.view is not None
+    assert ex.view is not None and ex.route is not None
+    ex.logprobs = asks = ex.route.can.logprobs and not ex.view.value(ex.body, "logprobs", bool)
     try:
         found = await hold(ex, next) if ex.view.stream else await next(ex)
     except GatewayError as error:
         return f"the small model failed: {kind_of(error).code or type(error).__name__}"
+    finally:
+        ex.logprobs = False
     held = found if isinstance(found, HeldStream) else None
     answer = found.answer if isinstance(found, HeldStream) else found
     if answer.status != 200:
@@ -128,7 +132,17 @@ async def _hear(ex: Exchange, asked: _Asked, next: Next) -> tuple[_Heard, Answer
     said = read_small_answer(body, asked.question, asked.response_format) if isinstance(body, bytes) else None
     if said is None:
         return "the small model's answer cannot be read"
+    if asks:
+        answer, held = _without_logprobs(answer, held)
     return _Heard(answer, held), signs_of(said)
+
+
+def _without_logprobs(answer: Answer, held: HeldStream | None) -> tuple[Answer, HeldStream | None]:
+    if held is not None:
+        return answer, replace(held, events=events_without_logprobs(held.events))
+    assert isinstance(answer.body, bytes)
+    # What was read as a completion has the form of one.
+    return replace(answer, body=without_logprobs(answer.body)), None
 
 
 def _draw(ex: Exchange) -> float:

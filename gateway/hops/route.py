@@ -13,6 +13,7 @@ from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Pric
 from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from gateway.routing.capabilities import capabilities
 from gateway.wire import headers
 from router.policy.learned import load
 from router.policy.of_two import OfTwo
@@ -64,7 +65,8 @@ class RouteByName:
 
 def _route(config: Config, name: str) -> Route:
     model = config.models[name]
-    return Route(name, name, model, model.model or _own_name(config, model) or name)
+    can = capabilities(model, config.upstreams[model.upstream])
+    return Route(name, name, model, model.model or _own_name(config, model) or name, can)
 
 
 def _tier(route: Route, wanted: str) -> Route:

@@ -13,7 +13,9 @@ from gateway.pipeline import Next
 from gateway.upstreams.base import Upstream, UpstreamRequest
 from gateway.wire.errors import cause_of
 from gateway.wire.headers import to_upstream
-from gateway.wire.request import outgoing
+from gateway.wire.logprobs import ask_for_logprobs
+from gateway.wire.request import RequestView, outgoing
+from gateway.wire.splice import Edit
 from gateway.wire.usage import UsageTap, read_answer
 from semantic_cache.directives import BODY_FIELD
 from telemetry import names
@@ -59,7 +61,7 @@ class CallUpstream:
                 usage=usage,
                 # The cache has read its member, and upstreams would stumble over it.
                 without=None if ex.cache is None else BODY_FIELD,
-                prompt=() if ex.compression is None else ex.compression.edits,
+                more=_edits(ex, ex.view),
             ),
             ex.view.stream,
             ex.tenant,
@@ -93,6 +95,11 @@ class CallUpstream:
             return span.context.headers()
         # We take no part in the trace, so the caller's own context goes on to whoever does.
         return ex.caller.headers() if ex.caller is not None else {}
+
+
+def _edits(ex: Exchange, view: RequestView) -> list[Edit]:
+    edits = [] if ex.compression is None else [*ex.compression.edits]
+    return edits + ask_for_logprobs(ex.body, view.spans) if ex.logprobs else edits
 
 
 class _Watch:

@@ -43,7 +43,7 @@ upstreams:
   near: {{kind: openai, base_url: "{near}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
   far: {{kind: openai, base_url: "{far}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
 models:
-  small: {{upstream: near, model: tiny, price: {{input: 1, output: 2}}}}
+  small: {{upstream: near, model: tiny, price: {{input: 1, output: 2}}{small}}}
   large: {{upstream: far, model: huge, price: {{input: 10, output: 20}}}}
 routes:
   auto: {{tiers: [small, large], policy: "{policy}"}}
@@ -108,11 +108,14 @@ def start(two: Two, tmp_path: Path) -> Start:
 
     @contextlib.asynccontextmanager
     async def run(
-        policy: Learned = BY_ANSWER, near: str | None = None, **how: Any
+        policy: Learned = BY_ANSWER, near: str | None = None, small: str = "", **how: Any
     ) -> AsyncIterator[RunningGateway]:
         save(policy, tmp_path / "policy.json")
         text = CONFIG.format(
-            near=near or two.small.base_url, far=two.large.base_url, policy=tmp_path / "policy.json"
+            near=near or two.small.base_url,
+            far=two.large.base_url,
+            policy=tmp_path / "policy.json",
+            small=small,
         )
         async with running_gateway(text, tmp_path, **how) as gateway:
             yield gateway
@@ -243,6 +246,85 @@ async def test_token_probabilities_count_where_they_are_given(start: Start, two:
 
     async with start() as gateway:
         assert await route_of(gateway) == "small>large"
+
+
+def sure(logprob: float) -> dict[str, Any]:
+    """The probabilities of one token."""
+    entry = {"token": "7", "logprob": logprob, "bytes": [55]}
+    return {"content": [entry | {"top_logprobs": [entry]}], "refusal": None}
+
+
+TELLS = ", capabilities: {logprobs: true}"
+
+
+@pytest.mark.parametrize(("logprob", "route"), [(-0.1, "small"), (-9.0, "small>large")])
+async def test_a_model_that_can_is_asked_how_sure_it_is_and_the_client_does_not_see_it(
+    start: Start, two: Two, logprob: float, route: str
+) -> None:
+    answer = completion(RIGHT).replace(
+        b'"logprobs": null', b'"logprobs": ' + json.dumps(sure(logprob)).encode()
+    )
+    two.small.reply = json_reply(answer)
+    body = json.dumps(ask()).encode()
+
+    async with start(small=TELLS) as gateway, gateway.post(body=body) as response:
+        assert response.headers["x-forebay-route"] == route
+        received = await response.read()
+
+    assert two.small.received[0].body == body.replace(b'"auto"', b'"tiny"')[:-1] + (
+        b',"logprobs":true,"top_logprobs":5}'
+    )
+    if route == "small":
+        assert received == completion(RIGHT)
+    else:
+        assert two.large.received[0].body == body.replace(b'"auto"', b'"huge"')
+
+
+async def test_what_the_client_asks_of_probabilities_he_gets(start: Start, two: Two) -> None:
+    answer = json.loads(completion(RIGHT))
+    answer["choices"][0]["logprobs"] = sure(-0.1)
+    two.small.reply = json_reply(json.dumps(answer).encode())
+    body = ask(logprobs=True, top_logprobs=1)
+
+    async with start(small=TELLS) as gateway, gateway.post(body=body) as response:
+        assert await response.json() == answer
+    assert json.loads(two.small.received[0].body)["top_logprobs"] == 1
+
+
+async def test_a_stream_is_asked_for_probabilities_too(start: Start, two: Two) -> None:
+    def streamed(first: float) -> list[bytes]:
+        pieces = [chunk({"role": "assistant", "content": ""})]
+        for text, logprob in (("7 * 8 ", first), ("= 56", -0.1)):
+            choice = {
+                "index": 0,
+                "delta": {"content": text},
+                "logprobs": sure(logprob),
+                "finish_reason": None,
+            }
+            pieces.append(chunk({}, choices=[choice]))
+        return [*pieces, chunk({}, "stop")]
+
+    two.large.reply = stream_reply(chunk({"content": "56"}), chunk({}, "stop"))
+    async with start(small=TELLS) as gateway:
+        two.small.reply = stream_reply(*streamed(-0.1))
+        async with gateway.post(body=ask(stream=True)) as response:
+            assert response.headers["x-forebay-route"] == "small"
+            received = await response.read()
+        two.small.reply = stream_reply(*streamed(-9.0))
+        assert await route_of(gateway, ask(stream=True)) == "small>large"
+
+    choices = [json.loads(line[6:])["choices"][0] for line in received.split(b"\n\n") if b"{" in line]
+    assert [choice["delta"].get("content") for choice in choices] == ["", "7 * 8 ", "= 56", None]
+    assert [choice.get("logprobs") for choice in choices] == [None] * 4
+    assert json.loads(two.small.received[0].body)["logprobs"] is True
+
+
+async def test_where_the_query_decides_nobody_is_asked_how_sure_he_is(start: Start, two: Two) -> None:
+    two.small.reply = stream_reply()
+
+    async with start(BY_QUERY, small=TELLS) as gateway:
+        assert await route_of(gateway, ask("Name a river.", stream=True)) == "small"
+    assert "logprobs" not in json.loads(two.small.received[0].body)
 
 
 STREAMED = [
