@@ -17,7 +17,7 @@ MARK_TOKENS = 10
 
 
 def excerpt(text: str, units: Sequence[Unit], kept: Collection[int]) -> str:
-    """Return the text with these of its units, in their order; what is left of an array of records is JSON."""
+    """Return the text with these of its units, in their order; what is left of JSON records is JSON."""
     out: list[str] = []
     gone = 0
     for _, block in groupby(range(len(units)), key=lambda place: units[place].block):

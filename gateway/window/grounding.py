@@ -38,7 +38,7 @@ class Source:
         return "".join(part for part in sentences(text) if self.has_atoms_of(part)).strip()
 
     def support(self, text: str, besides: Collection[str] = ()) -> float:
-        """Return the share of a text's words, not counting those `besides`, that stand here; 0 without any."""
+        """Return the share of a text's words, those `besides` not counted, that stand here; 0 without any."""
         own = [term for term in bm25.terms(text) if term not in besides]
         return sum(term in self.terms for term in own) / len(own) if own else 0.0
 

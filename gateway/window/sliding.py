@@ -2,8 +2,8 @@
 
 Every window is asked the question. A large model writes down what it finds; a tiny one always writes
 something. So a note counts only if its words and numbers stand in its window, and what words and meaning find
-there comes with it: sentences of the text itself, which the last call can trust. If the notes do not fit, groups of
-them are asked in the same way, again with their sentences.
+there comes with it: sentences of the text itself, which the last call can trust. If the notes do not fit,
+groups of them are asked in the same way, again with their sentences.
 
 A window's prompt begins with its text and ends with the question, and says nothing about other windows:
 other questions about the text share its prefix, and an equal question its answer, also if the text has grown.
@@ -42,17 +42,18 @@ _PROMPT = """Text:
 
 {text}
 
-This is one part of a longer text. Write down in one or two sentences what this part says that helps to answer \
-the question below. Copy names and numbers exactly. If this part says nothing about it, write only: NOTHING
+This is one part of a longer text. Write down in one or two sentences what this part says that helps to \
+answer the question below. Copy names and numbers exactly. If this part says nothing about it, write only: \
+NOTHING
 
 Question: {question}"""
 _MERGE_PROMPT = """Notes:
 
 {text}
 
-These are notes on parts of a longer text, with sentences of the text itself. Write down in one or two sentences \
-what they say that helps to answer the question below. Copy names and numbers exactly. If they say nothing about \
-it, write only: NOTHING
+These are notes on parts of a longer text, with sentences of the text itself. Write down in one or two \
+sentences what they say that helps to answer the question below. Copy names and numbers exactly. If they say \
+nothing about it, write only: NOTHING
 
 Question: {question}"""
 _NOTHING = re.compile(r"^\W*NOTHING\b|^\W*nothing\W*$", re.ASCII)
@@ -81,7 +82,7 @@ class SlidingWindow:
     async def shorten(self, overlong: Overlong, means: Means) -> str:
         """Return notes on all of the text, in its order, each with sentences of its part.
 
-        Raises CannotShorten if there is no question or no room, and the last error if no window could be asked.
+        Raises CannotShorten if there is no question or no room, and the last error if all windows failed.
         """
         if not overlong.question.strip():
             raise CannotShorten("there is no question to ask of each part")
@@ -90,7 +91,10 @@ class SlidingWindow:
         for level in range(2, MOST_LEVELS + 1):
             if len(sections) == 1 or means.count(work.render(sections)) <= overlong.budget:
                 break
-            sections = await self._merged(work, sections, level)
+            groups = work.groups(sections)
+            if len(groups) == len(sections):
+                break
+            sections = await self._merged(work, groups, level)
         return await asyncio.to_thread(work.fitted, sections)
 
     async def _begun(self, overlong: Overlong, means: Means) -> _Work:
@@ -127,8 +131,7 @@ class SlidingWindow:
                 sections.append(_Section(one, note(answer, part, question), pieces[place]))
         return sections
 
-    async def _merged(self, work: _Work, sections: Sequence[_Section], level: int) -> list[_Section]:
-        groups = work.groups(sections)
+    async def _merged(self, work: _Work, groups: Sequence[Sequence[_Section]], level: int) -> list[_Section]:
         texts = [work.render(group) for group in groups]
         question = work.overlong.question
         answers = await ask_each(
@@ -207,12 +210,12 @@ class _Work:
         return sorted(wanted & {*half, *self.found.best_first[:BEST_PIECES]})
 
     def groups(self, sections: Sequence[_Section]) -> list[list[_Section]]:
-        """Return neighbours together, as many as one prompt can have, and at least two."""
+        """Return neighbours together, as many as one prompt can have."""
         groups: list[list[_Section]] = []
         used = 0
         for section in sections:
             tokens = self.means.count(self._section(section)) + 2
-            if groups and (len(groups[-1]) < 2 or used + tokens <= min(self.room, WINDOW_TOKENS)):
+            if groups and used + tokens <= min(self.room, WINDOW_TOKENS):
                 groups[-1].append(section)
                 used += tokens
             else:
@@ -221,7 +224,7 @@ class _Work:
         return groups
 
     def fitted(self, sections: Sequence[_Section]) -> str:
-        """Return the text, without the worst pieces if there is no room for all of them, then without notes."""
+        """Return the text; without the worst pieces if there is no room for all, then without notes."""
         pieces = {piece for section in sections for piece in section.pieces}
         worst_first = [piece for piece in reversed(self.found.best_first) if piece in pieces]
         while True:
@@ -272,4 +275,4 @@ class _Work:
             else:
                 out.append(quoted)
             end = passage.end
-        return [f"“{' '.join(quoted.split())}”" for quoted in out]
+        return [f"“{quoted.strip()}”" for quoted in out]
