@@ -45,6 +45,7 @@ class _TopLogprob(msgspec.Struct, frozen=True):
 
 
 class _Token(_TopLogprob, frozen=True):
+    token: str = ""
     top_logprobs: tuple[_TopLogprob, ...] = ()
 
 
@@ -93,8 +94,12 @@ def read_small_answer(body: bytes, question: str, response_format: Any) -> Small
         choice.message.content or "",
         choice.finish_reason,
         response_format if isinstance(response_format, Mapping) else None,
-        [Token(token.logprob, tuple(top.logprob for top in token.top_logprobs)) for token in tokens],
+        [_token(token) for token in tokens],
     )
+
+
+def _token(token: _Token) -> Token:
+    return Token(token.logprob, tuple([top.logprob for top in token.top_logprobs]), token.token)
 
 
 def _text(content: Any) -> str | None:
