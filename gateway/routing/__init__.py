@@ -1,0 +1,1 @@
+"""Routes that learn while they serve: what is watched, compared and kept, around `router.policy.of_many`."""
