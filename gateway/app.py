@@ -26,6 +26,7 @@ from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
@@ -34,9 +35,10 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.routing.live import LiveRoutes
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger
+from gateway.state.open import open_keys, open_ledger, open_outcomes
 from gateway.state.outage import Outage
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
@@ -103,12 +105,15 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
-    route = RouteByName(config)
+    subrequests = Subrequests()
+    live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
+    route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     cascade: list[Step] = []
-    if any(entry.policy is not None for entry in config.routes.values()):
+    if any(len(entry.tiers) > 1 for entry in config.routes.values()):
         cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
-    subrequests = Subrequests()
+    if live.learners:
+        cascade = [Step(WatchRoute(live.learners)), *cascade, Step(HearTier())]
     cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
     first = [
         Step(Settle(metrics, settled)),
@@ -120,6 +125,7 @@ def build_gateway(
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     client = None if cached.tier is None else cached.tier.client
+    live.compare_with(client)
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     subrequests.bind(answers.run)
@@ -134,8 +140,10 @@ def build_gateway(
                 cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
+            await live.start()
             yield
         finally:
+            await live.close()
             await cached.close()
             await keyring.close()
             await ledger.close()
