@@ -105,11 +105,8 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cascade: list[Step] = []
-    if any(entry.policy is not None for entry in config.routes.values()):
-        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
     subrequests = Subrequests()
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -185,7 +182,6 @@ class _Cached:
     def of(
         cls,
         config: Config,
-        cascade: Sequence[Step],
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
@@ -196,8 +192,10 @@ class _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
-            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
+            only = _cascaded(
+                config, telemetry, [_compress(config, telemetry, metrics, None), call], subrequests
+            )
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -220,8 +218,12 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
+        client = None if tier is None else tier.client
+        upstream = [_compress(config, telemetry, metrics, client), call]
+        rest += [
+            Step(keeper, OnFailure.OPEN),
+            *_cascaded(config, telemetry, upstream, subrequests, client),
+        ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -232,7 +234,7 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        embeddings = [Step(vectors), *cascade, call]
+        embeddings = [Step(vectors), call]
         return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
@@ -248,6 +250,22 @@ class _Cached:
             await self.tier.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _cascaded(
+    config: Config,
+    telemetry: Telemetry,
+    rest: list[Step],
+    subrequests: Subrequests,
+    client: SemanticClient | None = None,
+) -> list[Step]:
+    """Return the hops behind the cache, with the one that chooses among a route's models if there is such a
+    route."""
+    routes = {name: route for name, route in config.routes.items() if route.policy is not None}
+    if not routes:
+        return rest
+    cascade = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client)
+    return [Step(cascade, OnFailure.OPEN), *rest]
 
 
 def _compress(

@@ -47,10 +47,26 @@ def check(config: Config, document: Node) -> None:
             if tier not in config.models or tier == ANY_MODEL:
                 place = _place(document, "routes", name, "tiers")
                 raise ConfigError(f"{place}: there is no model '{tier}'{_near(tier, config.models)}")
-        _check_policy(name, route, document)
+        _check_policy(name, route, config, document)
 
 
-def _check_policy(name: str, route: RouteConfig, document: Node) -> None:
+def _check_judging(name: str, route: RouteConfig, config: Config, document: Node) -> None:
+    plain = RouteConfig(route.tiers)
+    for key in ("streams", "hold_s", "classifier", "self_check", "samples"):
+        # What is shown has every key, so one that says nothing new is none.
+        if len(route.tiers) == 1 and getattr(route, key) != getattr(plain, key):
+            place = _place(document, "routes", name, key)
+            raise ConfigError(f"{place}: with one tier there is nothing to judge, so no '{key}'")
+    if route.classifier is not None and route.classifier.model not in {*config.models, *config.routes}:
+        place = _place(document, "routes", name, "classifier", "model")
+        model = route.classifier.model
+        raise ConfigError(
+            f"{place}: there is no model '{model}'{_near(model, {*config.models} - {ANY_MODEL})}"
+        )
+
+
+def _check_policy(name: str, route: RouteConfig, config: Config, document: Node) -> None:
+    _check_judging(name, route, config, document)
     place = _place(document, "routes", name, "tiers")
     if len(set(route.tiers)) < len(route.tiers):
         raise ConfigError(f"{place}: the tiers of '{name}' are the same model")
