@@ -12,7 +12,7 @@ from gateway.answer import Answer, EventStream, Tap
 from gateway.cache_state import CacheState
 from gateway.compression.mode import OFF, Mode
 from gateway.compression.outcome import Compression
-from gateway.config.schema import Limits, Model
+from gateway.config.schema import Limits, Model, Streams
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.routing.capabilities import ANY, Can
 from gateway.routing.watched import Watched
@@ -52,6 +52,8 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    reason: str = ""
+    """Why this model was called; of a route's last call, why its answer stands."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
@@ -106,11 +108,17 @@ class Exchange:
     """When the body was here."""
     view: RequestView | None = None
     report: bool = False
+    streams: Streams | None = None
+    """How the client wants a stream to go whose answer is judged."""
+    session: str | None = None
+    """The conversation, as the client names it."""
     route: Route | None = None
     compress: Mode = OFF
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    reason: str = ""
+    """Why the next call goes where it goes, in a line."""
     logprobs: bool = False
     """The next call asks for token probabilities; who wants them takes them out of the answer."""
     calls: list[Call] = field(default_factory=list)

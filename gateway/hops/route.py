@@ -47,7 +47,7 @@ class RouteByName:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
         if (wanted := ex.headers.get(headers.ROUTE)) is not None:
-            ex.route = _tier(ex.route, wanted)
+            ex.route, ex.reason = _tier(ex.route, wanted), "the request names it"
         return await next(ex)
 
     def price(self, model: str) -> Price | None:

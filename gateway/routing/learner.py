@@ -19,9 +19,11 @@ from gateway.errors import StateUnavailable
 from gateway.exchange import Exchange
 from gateway.routing.compare import Comparer
 from gateway.routing.shadow import Shadow
+from gateway.routing.small_answer import small_answer
 from gateway.state.outage import Outage
 from gateway.state.outcomes.base import OutcomeStore, Raised
-from gateway.wire.asked import Asked, read_asked, read_small_answer
+from gateway.wire.asked import Asked, read_asked
+from gateway.wire.reply import read_reply
 from gateway.wire.request import Endpoint
 from router.after.confidence import Confidence
 from router.after.signs import signs_of
@@ -216,9 +218,10 @@ class Learner:
                         continue
                 agrees = await comparer.judged(ex, question, said[tier], said[last])
             self._metrics.route_outcome(self._settings.name, source, agrees)
-            answer = read_small_answer(said[tier], question, asked.response_format)
-            if agrees is None or answer is None:
+            reply = read_reply(said[tier])
+            if agrees is None or reply is None:
                 continue
+            answer = small_answer(asked, question, reply)
             if tier == given and not agrees:
                 self._metrics.route_regret(self._settings.name, weight)
             found.append(
