@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
@@ -27,6 +28,7 @@ from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -221,7 +223,10 @@ class _Cached:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
         compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
+        retrieve: list[Step] = []
+        if config.compress.reversible:
+            retrieve = [Step(Retrieve(Kept(store, settings.ttl_s), telemetry.tracer, metrics))]
+        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, *retrieve, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.

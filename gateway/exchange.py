@@ -50,6 +50,8 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    usage_added: bool = False
+    """The upstream was asked for a stream's usage on our own account, so it is taken out again."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 

@@ -133,8 +133,10 @@ class Compress:
         return found.similarities
 
     def _learn(self, calls: Sequence[Call], model: str, decided: bool | None) -> None:
+        # Where the model asked for what was left out, no single answer's length tells of growth.
+        compared = decided if len(calls) == 1 else None
         for call in calls:
-            self._economics.called(call, model, compressed=decided)
+            self._economics.called(call, model, compressed=compared)
 
 
 def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Compression:
@@ -152,4 +154,5 @@ def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Com
         {stage: chars // BYTES_PER_TOKEN for stage, chars in done.saved.items()} if edits else {},
         done.ranked,
         seconds,
+        tuple(done.changes) if mode.drops else (),
     )
