@@ -27,6 +27,7 @@ from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.keep_left_out import KeepLeftOut
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
@@ -225,7 +226,11 @@ class _Cached:
         compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
         retrieve: list[Step] = []
         if config.compress.reversible:
-            retrieve = [Step(Retrieve(Kept(store, settings.ttl_s), telemetry.tracer, metrics))]
+            kept = Kept(store, settings.ttl_s)
+            retrieve = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
         rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, *retrieve, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [

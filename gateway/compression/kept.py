@@ -80,4 +80,8 @@ class Kept:
         entry = await self._store.get(ExactKey.of_left_out(tenant, id))
         if entry is None or entry.endpoint != LEFT_OUT:
             return None
-        return _DECODE(entry.answer).spans
+        try:
+            return _DECODE(entry.answer).spans
+        except msgspec.DecodeError:
+            # Another release's.
+            return None

@@ -55,7 +55,7 @@ def look_up(
 
 
 def _clipped(span: Span, first: int, last: int) -> _Lines | None:
-    if span.line > last or span.last_line < first or not span.text.strip():
+    if first > last or span.line > last or span.last_line < first or not span.text.strip():
         return None
     if span.line >= first and span.last_line <= last:
         return _Lines(span.line, span.last_line, span.text)

@@ -28,6 +28,8 @@ class Compression:
     seconds: float
     dropped: tuple[Changed, ...] = ()
     """The texts that changed, if the mode may have dropped something of them."""
+    with_tool: tuple[Edit, ...] = ()
+    """The edits with which the model can ask for what was left out; none if it cannot."""
     retrieved: int = 0
     """How often the model has asked for what was left out, up to this call."""
 

@@ -24,7 +24,7 @@ _NAMED = "left out"
 _PIECE = re.compile(r"[^,.;:!?\n]*[,.;:!?\n]*\s*")
 _LEAST_PIECE = 4
 """A comma would be found anywhere."""
-_MOST_MISSES = 256
+_MOST_MISSES = 128
 """Pieces that are looked for in vain: each is compared with all that follows, and strangers size it."""
 
 

@@ -1,54 +1,43 @@
-"""Lets the model ask for what the compressor left out, and answers it: the client sees none of that.
+"""Answers a model that asks for what the compressor left out: the client sees none of that.
 
-Only where the caller uses tools anyway. What is missing is kept in the store before the prompt is sent; then
-its marks carry an id, and a tool is added that takes it. If the model calls that tool, it is asked again with
-the result, some rounds at most; in the last one the tool is withdrawn and its marks are without ids. Calls of
-the client's own tools in the same answer are dropped: the model makes them again when it has seen the result.
-
-Fails open: without the store the prompt goes as the compressor made it.
+If the model calls the tool that was added for it, it is asked again with the result, some rounds at most; in
+the last one the tool is withdrawn and marks are without ids. Calls of the client's own tools in the same
+answer are dropped: the model makes them again when it has seen the result.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
-import structlog
 
 from gateway.answer import Answer, Events, EventStream
-from gateway.compression.compress import Changed
 from gateway.compression.kept import Kept
 from gateway.compression.lookup import look_up
-from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
+from gateway.compression.outcome import Compression
 from gateway.errors import UpstreamBroke
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.wire.own_tool import (
-    NAME,
-    TOOL,
     Asked,
     OwnCall,
     appended,
     asked_in,
     exchange,
-    injection,
     without_own_calls,
 )
 from gateway.wire.own_tool_stream import OwnToolStream, Shown
-from gateway.wire.request import Endpoint
-from gateway.wire.splice import Edit
 from gateway.wire.usage import Outcome, UsageTap
 from semantic_cache.errors import StoreUnavailable
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
 from telemetry.spans import Tracer
 
-_log = structlog.get_logger("gateway.compression")
 ROUNDS = 3
 """Answers of the model that may ask for something; after them the tool is withdrawn."""
-MOST_CALLS = 8
+MOST_CALLS = 4
 """Calls in one answer that are looked up."""
 _PATIENCE_S = 1.0
 """For the store, each time; it has deadlines of its own."""
@@ -70,16 +59,6 @@ class _Arguments(msgspec.Struct):
 _ARGUMENTS = msgspec.json.Decoder(_Arguments, strict=False).decode
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How a request's prompts are made."""
-
-    plain: Compression
-    """As the compressor made it."""
-    edits: tuple[Edit, ...]
-    """The same with ids in the marks, and the tool."""
-
-
 class Retrieve:
     """The hop between the compressor and the upstream."""
 
@@ -91,10 +70,9 @@ class Retrieve:
         self._metrics = metrics
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
-        plan = await self._plan(ex)
-        if plan is None:
+        if ex.compression is None or not ex.compression.with_tool:
             return await next(ex)
-        rounds = _Rounds(self, ex, next, plan)
+        rounds = _Rounds(self, ex, next, ex.compression)
         answer = await rounds.ask()
         while isinstance(answer.body, bytes):
             asked = asked_in(answer.body) if answer.status == 200 else None
@@ -104,39 +82,6 @@ class Retrieve:
                 return replace(answer, body=without_own_calls(answer.body))
             answer = await rounds.again(asked)
         return await rounds.stream(answer)
-
-    async def _plan(self, ex: Exchange) -> _Plan | None:
-        made = ex.compression
-        if made is None or not made.dropped or ex.endpoint is not Endpoint.CHAT or ex.view is None:
-            return None
-        tool = injection(ex.body, ex.view)
-        if tool is None:
-            return None
-        edits = {edit.start: edit for edit in made.edits}
-        changed = [change for change in made.dropped if change.text.start in edits]
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                texts = await asyncio.gather(*(self._keep(ex, change) for change in changed))
-        except (StoreUnavailable, TimeoutError):
-            self._metrics.retrieved("unavailable")
-            return None
-        kept = False
-        for change, text in zip(changed, texts, strict=True):
-            if text is None:
-                continue
-            edit = Edit(change.text.start, change.text.end, msgspec.json.encode(text))
-            if len(edit.text) < edit.end - edit.start:
-                edits[edit.start], kept = edit, True
-        more = sum(len(edit.text) for edit in edits.values()) - sum(len(edit.text) for edit in made.edits)
-        saved = (made.tokens_before - made.tokens_after) * BYTES_PER_TOKEN
-        # The tool is part of the prompt: it must not cost more than was saved.
-        if not kept or saved <= more + len(TOOL):
-            return None
-        return _Plan(made, (*edits.values(), tool))
-
-    async def _keep(self, ex: Exchange, change: Changed) -> str | None:
-        assert ex.view is not None
-        return await self._kept.keep(ex.tenant, ex.view.model, change.text.value, change.value, NAME)
 
     async def answer(self, ex: Exchange, calls: Sequence[OwnCall]) -> list[str]:
         """Return the results of calls, in their order."""
@@ -177,17 +122,19 @@ class Retrieve:
 class _Rounds:
     """The calls of the upstream for one request."""
 
-    def __init__(self, hop: Retrieve, ex: Exchange, next: Next, plan: _Plan) -> None:
+    def __init__(self, hop: Retrieve, ex: Exchange, next: Next, made: Compression) -> None:
         self._hop = hop
         self._ex = ex
         self._next = next
-        self._plan = plan
+        self._made = made
         self._messages = b""
         """What was asked for and found, behind the client's own messages."""
         self._retrieved = 0
         self._asked = 0
         self._seen = _Seen()
         self._stream: EventStream | None = None
+        self._begun = False
+        """The client has seen something."""
 
     @property
     def withdrawn(self) -> bool:
@@ -196,13 +143,13 @@ class _Rounds:
 
     async def ask(self) -> Answer:
         """Call the upstream with what is known."""
-        ex, plan = self._ex, self._plan
+        ex, made = self._ex, self._made
         assert ex.view is not None
         self._asked += 1
-        edits = plan.plain.edits if self.withdrawn else plan.edits
+        edits = made.edits if self.withdrawn else made.with_tool
         if self._messages:
             edits = (*edits, appended(ex.view, self._messages))
-        ex.compression = replace(plan.plain, edits=edits, retrieved=self._retrieved)
+        ex.compression = replace(made, edits=edits, retrieved=self._retrieved)
         # What others watch is the one answer that comes of all rounds.
         observers, self._seen = ex.observers, _Seen()
         ex.observers = [self._seen]
@@ -240,18 +187,22 @@ class _Rounds:
         shown = Shown()
         while True:
             if not isinstance(answer.body, EventStream):
-                if shown.same is None:
+                if not self._begun:
                     raise _Refused(answer)
                 raise UpstreamBroke("The upstream went on with something that is no stream.")
             self._stream = answer.body
             own = OwnToolStream(shown, withdrawn=self.withdrawn)
             async for _ in answer.body:
-                yield own.feed(self._seen.take())
-            yield [*own.feed(self._seen.take()), *own.finish()]
+                yield self._noted(own.feed(self._seen.take()))
+            yield self._noted([*own.feed(self._seen.take()), *own.finish()])
             asked = own.asked()
             if asked is None:
                 return
             answer = await self.again(asked)
+
+    def _noted(self, events: Events) -> Events:
+        self._begun |= bool(events)
+        return events
 
     def _close(self) -> None:
         if self._stream is not None:

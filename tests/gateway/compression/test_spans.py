@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.compression.compress import compress
@@ -17,7 +17,17 @@ from gateway.compression.spans import left_out, marked, restored
 LOG = "\n".join(f"12:00:{line:03} worker handled request r{line}" for line in range(400))
 NOTE = "tool id=abc"
 _WORDS = st.sampled_from(
-    ["mill ", "tower. ", "Harbour,", "\n", "\n\n", "[…] ", "[3 passages left out]", "é漢", '"']
+    [
+        "mill ",
+        "tower. ",
+        "Harbour,",
+        "\n",
+        "\n\n",
+        "[…] ",
+        "[3 passages left out]",
+        "[lines 2-3 left out]",
+        "é漢",
+    ]
 )
 _TEXTS = st.lists(_WORDS, max_size=60).map("".join)
 _MODES = st.sampled_from([AUTO, Mode("ratio", 2.0), Mode("ratio", 4.0), Mode("ratio", 12.0)])
@@ -62,6 +72,7 @@ def _prompts(draw: st.DrawFn) -> str:
     return json.dumps(rows, indent=draw(st.sampled_from([None, 1])))
 
 
+@settings(max_examples=40)
 @given(original=_prompts(), mode=_MODES, role=st.sampled_from(["user", "tool"]), data=st.data())
 async def test_nothing_of_a_compressed_text_is_lost(
     original: str, mode: Mode, role: str, data: st.DataObject
