@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
@@ -26,8 +27,10 @@ from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.keep_left_out import KeepLeftOut
 from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -226,6 +229,12 @@ class _Cached:
             rest.append(Step(fleet))
         client = None if tier is None else tier.client
         upstream = [_compress(config, telemetry, metrics, client), call]
+        if config.compress.reversible:
+            kept = Kept(store, settings.ttl_s)
+            upstream[1:1] = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
         rest += [
             Step(keeper, OnFailure.OPEN),
             *_cascaded(config, telemetry, upstream, subrequests, live, client),

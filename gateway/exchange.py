@@ -54,6 +54,8 @@ class Call:
     """What was done to the prompt for this call."""
     reason: str = ""
     """Why this model was called; of a route's last call, why its answer stands."""
+    usage_added: bool = False
+    """The upstream was asked for a stream's usage on our own account, so it is taken out again."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 

@@ -197,6 +197,9 @@ def _check_compress(config: Config, document: Node) -> None:
         raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
     except BadMode as error:
         raise ConfigError(f"{place}: 'compress.mode' {error}") from None
+    if config.compress.reversible and config.cache is None:
+        place = _place(document, "compress", "reversible")
+        raise ConfigError(f"{place}: 'compress.reversible' keeps texts in the cache, and there is none")
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -288,6 +288,8 @@ class CompressConfig(Struct, frozen=True):
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
     """How long a prompt waits for its passages to be compared with the question."""
+    reversible: bool = False
+    """Keep what is left out, and let models of callers that use tools ask for it."""
 
 
 class TelemetryConfig(Struct, frozen=True):
