@@ -7,7 +7,6 @@ from gateway.errors import ConfigError
 
 _KEYS: tuple[tuple[str, ...], ...] = (
     ("routes", "*", "quality"),
-    ("models", "*", "price", "batch"),
     ("telemetry", "capture_content"),
 )
 _KINDS = ("anthropic", "vllm", "sglang", "tgi", "triton", "lmdeploy", "ollama")
