@@ -21,6 +21,7 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.endpoints.savings import SavedSoFar
 from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.compress import Compress
@@ -39,10 +40,13 @@ from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
 from gateway.routing.live import LiveRoutes
+from gateway.savings.counterfactual import Counterfactual
+from gateway.savings.counting import Savings
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger, open_outcomes
+from gateway.state.open import open_keys, open_ledger, open_outcomes, open_savings
 from gateway.state.outage import Outage
+from gateway.state.savings.book import SavingsBook
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
@@ -108,13 +112,15 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
+    book = SavingsBook(open_savings(config.state.store), Outage("savings", metrics))
+    engines = [name for name, of in config.upstreams.items() if isinstance(of, EngineUpstream)]
     subrequests = Subrequests()
     live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
     route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
-        Step(Settle(metrics, settled)),
+        Step(Settle(metrics, settled, Savings(Counterfactual(engines), book, metrics))),
         Step(
             Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB, read_mode(config.compress.mode))
         ),
@@ -145,6 +151,7 @@ def build_gateway(
             await cached.close()
             await keyring.close()
             await ledger.close()
+            await book.close()
             await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
     routes: dict[Key, Handler] = {
@@ -155,6 +162,7 @@ def build_gateway(
         ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
         ("GET", "/forebay/requests/{id}"): requests.one,
         ("POST", "/forebay/requests/{id}/feedback"): feedback.take,
+        ("GET", "/forebay/savings"): SavedSoFar(book, keyring).page,
     }
     for endpoint in Endpoint:
         pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings

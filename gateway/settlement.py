@@ -14,6 +14,7 @@ from gateway.state.settled import (
     SettledCharge,
     SettledCompression,
     SettledRequest,
+    SettledSavings,
     SettledUsage,
     Timings,
 )
@@ -106,7 +107,7 @@ def trace_id_of(ex: Exchange) -> str | None:
     return ex.caller.trace_id if ex.caller is not None else None
 
 
-def settle(ex: Exchange) -> SettledRequest:
+def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledRequest:
     """Return the record of a request, complete or as far as it has come."""
     error = ex.failure()
     if error is None and ex.error is not None:
@@ -129,6 +130,7 @@ def settle(ex: Exchange) -> SettledRequest:
         cost_usd=cost_of(ex),
         charged=charged_of(ex),
         compression=compression_of(ex),
+        savings=savings,
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

@@ -140,6 +140,18 @@ FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
 FOREBAY_RETRIEVE_OUTCOMES: Final = "forebay.retrieve.outcomes"
 """What became of each call of a model for text that was left out: `found`, `missing` and so on."""
 
+# What saved money or time, or cost it: labels of the metrics, members of records, names in the store.
+SAVED_EXACT: Final = "exact"
+SAVED_SEMANTIC: Final = "semantic"
+SAVED_COALESCED: Final = "coalesced"
+SAVED_PREFIX: Final = "prefix"
+SAVED_COMPRESSION: Final = "compression"
+SAVED_CASCADE: Final = "cascade"
+SAVED_ESCALATION: Final = "escalation"
+"""Calls beside the one whose answer counts: never above zero, as the next two."""
+SAVED_SUBREQUESTS: Final = "subrequests"
+SAVED_REFRESH: Final = "refresh"
+
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
 FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
@@ -191,6 +203,12 @@ M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
 M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
 M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
 M_COMPRESS_RETRIEVALS: Final = "forebay_compress_retrievals"
+
+M_SAVINGS_USD: Final = "forebay_savings_usd"
+M_SAVINGS_ADDED_USD: Final = "forebay_savings_added_usd"
+M_SAVINGS_SECONDS: Final = "forebay_savings_seconds"
+M_SAVINGS_ADDED_SECONDS: Final = "forebay_savings_added_seconds"
+M_SAVINGS_REQUESTS: Final = "forebay_savings_requests"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

@@ -283,10 +283,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
         ),
         (
-            "models: {m: {upstream: u, price: {batch: 1}}}",
-            "forebay.yaml:1:35: 'models.m.price.batch' is not",
-        ),
-        (
             "upstreams: {a: {kind: anthropic}}",
             "forebay.yaml:1:23: 'upstreams.a.kind: anthropic' is",
         ),
