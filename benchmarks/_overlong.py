@@ -4,8 +4,8 @@ The bundled engine, with a window of 4,096 tokens, answers from what a strategy 
 strategies ask the same engine, over HTTP. `found`: the fact is in the last prompt, word for word. `answered`:
 the words that answer the question are in the engine's answer, which with SmolLM2-135M says more about the
 reader than about the strategy. Equal prompts are sent once, as the gateway's exact cache does; the engine's
-prefix cache is on. So the first question about a document takes longest: `first_s`, beside `later_s`, the mean
-of the others.
+prefix cache is on. So the first question about a document takes longest: `first_s`, beside `later_s`, the
+mean of the others.
 
 `truncate-head` and `truncate-tail` keep the beginning and the end, `compress` is the compressor at the ratio
 that fits. `yarn` is the engine with its window stretched so far that it reads everything. A model with a
