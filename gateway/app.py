@@ -28,6 +28,7 @@ from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
 from gateway.hops.keep_left_out import KeepLeftOut
+from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
@@ -37,9 +38,10 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.routing.live import LiveRoutes
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger
+from gateway.state.open import open_keys, open_ledger, open_outcomes
 from gateway.state.outage import Outage
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
@@ -106,13 +108,11 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
-    route = RouteByName(config)
-    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cascade: list[Step] = []
-    if any(entry.policy is not None for entry in config.routes.values()):
-        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
     subrequests = Subrequests()
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
+    route = RouteByName(config, live.policies)
+    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -123,6 +123,7 @@ def build_gateway(
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     client = None if cached.tier is None else cached.tier.client
+    live.compare_with(client)
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     subrequests.bind(answers.run)
@@ -137,8 +138,10 @@ def build_gateway(
                 cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
+            await live.start()
             yield
         finally:
+            await live.close()
             await cached.close()
             await keyring.close()
             await ledger.close()
@@ -188,19 +191,20 @@ class _Cached:
     def of(
         cls,
         config: Config,
-        cascade: Sequence[Step],
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        live: LiveRoutes,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
-            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
+            upstream = [_compress(config, telemetry, metrics, None), call]
+            only = _cascaded(config, telemetry, upstream, subrequests, live)
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -223,15 +227,18 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        retrieve: list[Step] = []
+        client = None if tier is None else tier.client
+        upstream = [_compress(config, telemetry, metrics, client), call]
         if config.compress.reversible:
             kept = Kept(store, settings.ttl_s)
-            retrieve = [
+            upstream[1:1] = [
                 Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
                 Step(Retrieve(kept, telemetry.tracer, metrics)),
             ]
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, *retrieve, call]
+        rest += [
+            Step(keeper, OnFailure.OPEN),
+            *_cascaded(config, telemetry, upstream, subrequests, live, client),
+        ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -242,7 +249,7 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        embeddings = [Step(vectors), *cascade, call]
+        embeddings = [Step(vectors), call]
         return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
@@ -258,6 +265,25 @@ class _Cached:
             await self.tier.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _cascaded(
+    config: Config,
+    telemetry: Telemetry,
+    rest: list[Step],
+    subrequests: Subrequests,
+    live: LiveRoutes,
+    client: SemanticClient | None = None,
+) -> list[Step]:
+    """Return the hops behind the cache, with those that choose among a route's models if there is such a
+    route."""
+    routes = {name: route for name, route in config.routes.items() if len(route.tiers) > 1}
+    if not routes:
+        return rest
+    if live.learners:
+        rest = [Step(HearTier()), *rest]
+    cascade = Step(Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client), OnFailure.OPEN)
+    return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]
 
 
 def _compress(

@@ -84,6 +84,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str
     model: str
     route: str | None
+    route_reason: str | None = None
+    """Why, if there was something to decide."""
     stream: bool
     status: int | None
     error: str | None
