@@ -294,6 +294,14 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
     assert str(caught.value).startswith(message)
 
 
+def test_what_is_left_out_is_kept_in_the_cache_or_not_at_all(load) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^forebay\.yaml:2:24: 'compress\.reversible' keeps texts in the cache"
+    ):
+        load("cache: null\ncompress: {reversible: true}")
+    assert load("compress: {reversible: true}").compress.reversible and not load("").compress.reversible
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
