@@ -6,7 +6,6 @@ import asyncio
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +24,11 @@ SMALL_PRICE = {"input": 0.05, "output": 0.15, "cache_read": 0.01}
 """Of the bundled engine: what its machine may cost. It is no measurement."""
 
 
+def tenant_key(workload: str) -> str:
+    """Return a tenant's key."""
+    return f"fb-roi-{workload}"
+
+
 class BadRun(Exception):
     """What was counted does not fit together."""
 
@@ -38,9 +42,9 @@ class Target:
     key: str
     gateway: bool
 
-    def headers(self) -> dict[str, str]:
-        """Return what a request carries."""
-        return {} if self.gateway else {"authorization": f"Bearer {self.key}"}
+    def headers(self, workload: Workload) -> dict[str, str]:
+        """Return what a request carries: on a gateway each workload is a tenant, to whom it is empty."""
+        return {"authorization": f"Bearer {tenant_key(workload.name) if self.gateway else self.key}"}
 
 
 @dataclass(slots=True)
@@ -105,6 +109,9 @@ async def replay(
 
     `whole_bill`: the paid model's bill must be the gateway's own account to the cent's last part.
     """
+    headers = {"content-type": "application/json", **target.headers(workload)}
+    await _warm_up(http, target, workload, headers)
+    before = await _bill(http, paid, target.key)
     threads = iter(workload.threads)
     ms: list[float] = []
     wrong, errors, verdicts = 0, list[str](), Counter[str]()
@@ -114,7 +121,7 @@ async def replay(
         for thread in threads:
             for ask in thread:
                 began = time.perf_counter()
-                status, verdict, got = await _ask(http, target, ask)
+                status, verdict, got = await _ask(http, target, ask.body(target.model), headers)
                 ms.append((time.perf_counter() - began) * 1000)
                 verdicts[verdict] += 1
                 if status != 200:
@@ -127,8 +134,8 @@ async def replay(
     seconds = time.perf_counter() - began
     if len(errors) > len(ms) // 10:
         raise BadRun(f"{target.running.name}: {len(errors)} errors, such as {errors[0][:500]}")
-    bill = await _bill(http, paid, target.key)
-    savings = await _savings(http, target, workload.asks) if target.gateway else None
+    bill = (await _bill(http, paid, target.key)).less(before)
+    savings = await _savings(http, target, workload, headers) if target.gateway else None
     if savings is not None:
         ours = savings["total"]["actual_usd"]
         if whole_bill and abs(ours - cost(bill)) > 1e-9 * max(1, bill.requests):
@@ -136,9 +143,19 @@ async def replay(
     return Replay(ms, wrong, errors, verdicts, bill, seconds, savings)
 
 
-async def _ask(http: aiohttp.ClientSession, target: Target, ask: Ask) -> tuple[int, str, Any]:
-    body = msgspec.json.encode(ask.body(target.model))
-    headers = {"content-type": "application/json", **target.headers()}
+async def _warm_up(
+    http: aiohttp.ClientSession, target: Target, workload: Workload, headers: dict[str, str]
+) -> None:
+    """Open the connections with requests that the paid model refuses: they cost and store nothing."""
+    for _ in range(4):
+        asks = [{"model": target.model, "messages": [{"role": "user", "content": "warm up"}]}]
+        await asyncio.gather(*(_ask(http, target, ask, headers) for ask in asks * workload.callers))
+
+
+async def _ask(
+    http: aiohttp.ClientSession, target: Target, ask: dict[str, Any], headers: dict[str, str]
+) -> tuple[int, str, Any]:
+    body = msgspec.json.encode(ask)
     async with http.post(target.running.url + CHAT, data=body, headers=headers) as response:
         got = msgspec.json.decode(await response.read())
         return response.status, response.headers.get("x-forebay-cache", "direct"), got
@@ -156,17 +173,14 @@ async def _bill(http: aiohttp.ClientSession, paid: Running, key: str) -> Bill:
         return msgspec.json.decode(await response.read(), type=Bill)
 
 
-async def _savings(http: aiohttp.ClientSession, target: Target, requests: int) -> dict[str, Any]:
+async def _savings(
+    http: aiohttp.ClientSession, target: Target, workload: Workload, headers: dict[str, str]
+) -> dict[str, Any]:
     """Return the gateway's account, once the last request is in it."""
     for _ in range(200):
-        async with http.get(target.running.url + "/forebay/savings?days=2") as response:
+        async with http.get(target.running.url + "/forebay/savings?days=2", headers=headers) as response:
             found: dict[str, Any] = await response.json()
-        if found["total"]["requests"] + found["total"]["unpriced"] >= requests:
+        if found["total"]["requests"] + found["total"]["unpriced"] >= workload.asks:
             return found
         await asyncio.sleep(0.02)
-    raise BadRun(f"the gateway counted {found['total']} where {requests} requests were sent")
-
-
-def means(replays: Sequence[Replay]) -> float:
-    """Return the mean milliseconds of several runs' requests together."""
-    return statistics.mean(ms for one in replays for ms in one.ms)
+    raise BadRun(f"the gateway counted {found['total']} where {workload.asks} requests were sent")

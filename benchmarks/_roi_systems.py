@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import msgspec
 import uvloop
 
 from benchmarks._load import CHAT
-from benchmarks._roi_run import PRICE, SMALL_PRICE, BadRun, Target
+from benchmarks._roi_run import PRICE, SMALL_PRICE, BadRun, Target, tenant_key
 from benchmarks._roi_workloads import Workload
 from benchmarks.peers import gateways, mock_paid
 from benchmarks.peers.gateways import Bench, Running
+from gateway.state.keys.key import HASH_PREFIX, digest_of
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.semantic.protocol import Numbers, Stats
 
@@ -38,13 +39,14 @@ class Rooms:
     bench: Bench
     paid: Running
 
-    def direct(self, name: str) -> Target:
+    def direct(self) -> Target:
         """Return the paid model itself, under a key of its own."""
-        return Target(self.paid, mock_paid.MODEL, f"sk-roi-direct-{name}", False)
+        return Target(self.paid, mock_paid.MODEL, "sk-roi-direct", False)
 
     @contextlib.contextmanager
-    def gateway(self, name: str, model: str, **more: Any) -> Iterator[Target]:
-        """Run a gateway with empty stores; `more` goes into its configuration."""
+    def gateway(self, name: str, model: str, workloads: Sequence[Workload], **more: Any) -> Iterator[Target]:
+        """Run a gateway with empty stores and a tenant for each workload; `more` goes into its
+        configuration."""
         folder = self.bench.folder / name
         (folder / "tmp").mkdir(parents=True)
         port, key = gateways.free_port(), f"sk-roi-{name}"
@@ -59,6 +61,10 @@ class Rooms:
             "state": {"store": f"sqlite://{folder}/state.db"},
             "cache": {"store": f"sqlite://{folder}/cache.db", **more.pop("cache", {})},
             "telemetry": {"sample": 0.0},
+            "tenants": [
+                {"name": workload.name, "key_hash": HASH_PREFIX + digest_of(tenant_key(workload.name)).hex()}
+                for workload in workloads
+            ],
             **more,
         }
         semantic = config["cache"].get("semantic", True) is not None
@@ -127,7 +133,7 @@ async def answers(http: aiohttp.ClientSession, target: Target, learning: Workloa
     with log.open("w") as out:
         for ask in (ask for thread in learning.threads for ask in thread):
             body = msgspec.json.encode(ask.body(SMALL))
-            headers = {"content-type": "application/json"}
+            headers = {"content-type": "application/json", **target.headers(learning)}
             async with http.post(target.running.url + CHAT, data=body, headers=headers) as response:
                 if response.status != 200:
                     raise BadRun(f"the small model: {await response.text()}")

@@ -137,7 +137,7 @@ def unique(requests: int, seed: int = 4) -> Workload:
     return Workload("unique", threads, 8, "nothing is ever asked twice")
 
 
-def sums(requests: int, seed: int = 5) -> Workload:
+def sums(requests: int, seed: int = 5, name: str = "cascade") -> Workload:
     """Return sums, some of which a small model gets right; each once."""
     chance = Random(seed)
     seen: set[str] = set()
@@ -148,7 +148,7 @@ def sums(requests: int, seed: int = 5) -> Workload:
             threads.append([Ask([*SHOTS, {"role": "user", "content": question}], {"content": right})])
         if len(threads) == requests:
             break
-    return Workload("cascade", threads, 4, "sums; a route asks the small model first")
+    return Workload(name, threads, 4, "sums; a route asks the small model first")
 
 
 SHOTS: list[Message] = [

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +72,7 @@ def bench(
     if plot is not None and plot.suffix not in (".png", ".svg"):
         sys.exit("bench roi: --plot must end in .png or .svg")
     machine = report.machine()
-    cascade, learning = sums(round(80 * size)), sums(LEARN_FROM, seed=6)
+    cascade, learning = sums(round(80 * size)), sums(LEARN_FROM, seed=6, name="learning")
     every = [*all_workloads(size), *([cascade] if engine else [])]
     if unknown := set(only) - {workload.name for workload in every}:
         sys.exit(f"bench roi: there is no traffic '{unknown.pop()}'")
@@ -81,12 +82,9 @@ def bench(
             room = Bench("", None, Path(name))
             with paid_model(room, [*wanted, learning]) as paid:
                 rooms = Rooms(room, paid)
-                found = {
-                    workload.name: _cascade(rooms, workload, learning)
-                    if workload is cascade
-                    else _plain(rooms, workload)
-                    for workload in wanted
-                }
+                found = _plain(rooms, [workload for workload in wanted if workload is not cascade])
+                if cascade in wanted:
+                    found[cascade.name] = _cascade(rooms, cascade, learning)
         _roi_print.print_all(found, wanted)
         if plot is not None:
             _roi_plot.draw(found, plot)
@@ -96,27 +94,29 @@ def bench(
         print(json.dumps(_line(machine, found)))
 
 
-def _plain(rooms: Rooms, workload: Workload) -> Systems:
-    out = {"direct": _run(rooms, rooms.direct(workload.name), workload)}
-    with rooms.gateway(f"{workload.name}-exact-only", LARGE, **EXACT_ONLY) as target:
-        out["exact-only"] = _run(rooms, target, workload)
-    with rooms.gateway(f"{workload.name}-forebay", LARGE) as target:
-        out["forebay"] = _run(rooms, target, workload)
-    return _figures(out)
+def _plain(rooms: Rooms, workloads: Sequence[Workload]) -> dict[str, Systems]:
+    with (
+        rooms.gateway("exact-only", LARGE, workloads, **EXACT_ONLY) as exact_only,
+        rooms.gateway("forebay", LARGE, workloads) as forebay,
+    ):
+        targets = {"direct": rooms.direct(), "exact-only": exact_only, "forebay": forebay}
+        return {
+            workload.name: _figures({name: _run(rooms, target, workload) for name, target in targets.items()})
+            for workload in workloads
+        }
 
 
 def _cascade(rooms: Rooms, workload: Workload, learning: Workload) -> Systems:
-    out = {"direct": _run(rooms, rooms.direct(workload.name), workload)}
-    folder = rooms.bench.folder
+    out = {"direct": _run(rooms, rooms.direct(), workload)}
+    folder, both = rooms.bench.folder, [workload, learning]
     log, policy = folder / "outcomes.jsonl", folder / "policy.json"
-    say("cascade: learning a policy from other sums")
-    # Without a cache: what is learned from must not answer what is measured.
-    with rooms.gateway("cascade-small", SMALL, **engine_config(), **EXACT_ONLY) as target:
+    with rooms.gateway("small-only", SMALL, both, **engine_config(), **EXACT_ONLY) as target:
+        say(f"cascade: a policy is learned from {learning.asks} other sums")
         uvloop.run(_answers(target, learning, log))
         out["small-only"] = _run(rooms, target, workload)
     say(train(log, policy).splitlines()[-1])
     routes = {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(policy)}}
-    with rooms.gateway("cascade-forebay", ROUTE, routes=routes, **engine_config()) as target:
+    with rooms.gateway("cascade", ROUTE, both, routes=routes, **engine_config()) as target:
         out["forebay"] = _run(rooms, target, workload)
     return _figures(out)
 

@@ -38,6 +38,15 @@ class Bill(msgspec.Struct):
     cached_tokens: int = 0
     output_tokens: int = 0
 
+    def less(self, before: Bill) -> Bill:
+        """Return what was used since."""
+        return Bill(*(now - then for now, then in zip(_numbers(self), _numbers(before), strict=True)))
+
+
+def _numbers(bill: Bill) -> tuple[int, ...]:
+    numbers: tuple[int, ...] = msgspec.structs.astuple(bill)
+    return numbers
+
 
 class _Asked(msgspec.Struct):
     model: str

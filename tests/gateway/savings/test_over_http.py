@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from router.policy.learned import save
+from tests.gateway.hops.test_share_calls import readers
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.semantic_tier import REORDERED, STORED, running_tier
@@ -249,6 +251,36 @@ async def test_gateways_over_one_redis_add_up(
         # Its own part is in the store once it has been asked.
         await page(one)
         assert usd(await page(other))[:2] == (120, 120)
+
+
+async def test_who_follows_another_gateways_call_saves_it(
+    upstream: ScriptedUpstream, tmp_path: Path, redis_url: str
+) -> None:
+    held = asyncio.Event()
+    answer = json_reply(completion())
+
+    async def reply(request: Any, received: bytes) -> Any:
+        await held.wait()
+        return await answer(request, received)
+
+    upstream.reply = reply
+    environ = {"FOREBAY__STATE__STORE": redis_url}
+    yaml = PRICED.format(url=upstream.base_url, more=f"cache: {{semantic: null, store: '{redis_url}'}}")
+    (tmp_path / "other").mkdir()
+    async with (
+        running_gateway(yaml, tmp_path, cached=True, environ=environ) as one,
+        running_gateway(yaml, tmp_path / "other", cached=True, environ=environ) as other,
+    ):
+        leading = asyncio.create_task(ask(one))
+        await asyncio.wait_for(upstream.arrived.wait(), 10)
+        following = asyncio.create_task(ask(other))
+        with redis.Redis.from_url(redis_url) as raw:
+            await readers(raw, 1)
+        held.set()
+        assert (await leading)["savings"]["layers"] == {}
+        assert (await following)["savings"]["layers"] == {"coalesced": 12}
+        await page(one)
+        assert usd(await page(other)) == (24, 12, {"coalesced": 12})
 
 
 async def test_a_store_out_of_reach_costs_no_request(upstream: ScriptedUpstream, tmp_path: Path) -> None:
