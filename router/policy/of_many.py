@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from router.after.signs import AnswerSigns
 from router.online.belief import TierBelief
 from router.online.experience import Experience
-from router.online.vouch import score_at
+from router.online.usual import Usual
 from router.policy.base import Choice, Facts
 from router.policy.cascade import Estimate, next_step
 from router.policy.dominance import TierRecord, dominated
+from router.policy.escalation import of_share
 from router.policy.knob import Budget, Latency, Quality, kept_share
 
-_INPUT_TOKENS, _OUTPUT_TOKENS, _SECONDS = 500.0, 250.0, 1.0
-"""What a call takes as long as none has been seen."""
+_UNSEEN = Usual(0, 500.0, 250.0)
+"""What a call takes as long as none has been seen of any tier."""
+_SECONDS = 1.0
 _ENOUGH = 30
 """Outcomes from which on a tier's quality is compared with another's."""
 OnDrift = Callable[[str, str], None]
@@ -130,8 +132,8 @@ class OfMany:
         if belief.confidence is None or len(scores) < _ENOUGH:
             kept = facts.draw < share
             return kept, f"by lot, as {self._asked()} asks that {share:.0%} be kept"
-        at_least = score_at(scores, [1.0] * len(scores), share)
-        kept = belief.confidence.model.score(signs.values) >= at_least
+        escalation = of_share([-score for score in scores], 1 - share)
+        kept = not escalation.escalates(-belief.confidence.model.score(signs.values), facts.draw)
         return kept, f"{'kept' if kept else 'not kept'}, as {self._asked()} asks that {share:.0%} be"
 
     def _passed_over(self, beliefs: Sequence[TierBelief], costs: Sequence[float]) -> dict[int, str]:
@@ -187,10 +189,13 @@ class OfMany:
 
     def _usd(self, facts: Facts) -> list[float]:
         found = []
+        seen = [usual for usual in self._experience.usual.values() if usual.calls]
+        # A tier that has not been called yet is taken to use as many tokens as the others do.
+        others = max(seen, key=lambda usual: usual.output_tokens, default=_UNSEEN)
         for at, tier in enumerate(self._tiers):
             usual = self._experience.usual[tier.name]
-            tokens = facts.tokens or (usual.input_tokens if usual.calls else _INPUT_TOKENS)
-            output = usual.output_tokens if usual.calls else _OUTPUT_TOKENS
+            usual = usual if usual.calls else others
+            tokens, output = facts.tokens or usual.input_tokens, usual.output_tokens
             warm = facts.warm.get(at, 0.0)
             price = tier.input or 0.0
             read = price if tier.cache_read is None else tier.cache_read
@@ -198,11 +203,11 @@ class OfMany:
         return found
 
     def _seconds(self) -> list[float]:
-        """Unseen tiers are taken as slower the later they come."""
-        found = []
-        for at, tier in enumerate(self._tiers):
+        """Return what calls take; one that has not been made yet, a second more than those before it."""
+        found: list[float] = []
+        for tier in self._tiers:
             usual = self._experience.usual[tier.name]
-            found.append(usual.seconds if usual.calls else _SECONDS * (at + 1))
+            found.append(usual.seconds if usual.calls else max(found, default=0.0) + _SECONDS)
         return found
 
 
