@@ -85,7 +85,7 @@ class Experience:
             self._ids[one.id] = None
             if len(self._ids) > _IDS:
                 del self._ids[next(iter(self._ids))]
-            if one.at <= self._since.get(one.tier, 0.0):
+            if one.at <= self._since.get(one.tier, -1.0):
                 continue
             self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
             self._make_room(one.tier)
@@ -100,7 +100,7 @@ class Experience:
 
         Returns whether that is news.
         """
-        if name not in self._rows or at <= self._since.get(name, 0.0):
+        if name not in self._rows or at <= self._since.get(name, -1.0):
             return False
         self.alarms[name] = why
         self._since[name] = at
