@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 
 from router.after.signs import AnswerSigns
 from router.online.belief import TierBelief
@@ -24,6 +25,8 @@ _UNSEEN = Usual(0, 500.0, 250.0)
 _SECONDS = 1.0
 _ENOUGH = 30
 """Outcomes from which on a tier's quality is compared with another's."""
+_DOUBT = 1.645
+"""Standard errors by which a tier has to be worse than another to be taken as worse."""
 OnDrift = Callable[[str, str], None]
 """Told a tier and why it is not what it was."""
 
@@ -162,14 +165,26 @@ class OfMany:
             return {}
         last = self._tiers[self._last].name
         found = {}
-        records = {last: TierRecord(1.0, costs[self._last])}
         for at, belief in enumerate(beliefs):
+            name, others = self._tiers[at].name, [(last, 1.0, 0.0, costs[self._last])]
             if belief.outcomes >= _ENOUGH:
-                records[self._tiers[at].name] = TierRecord(belief.quality, costs[at])
-            elif costs[at] >= costs[self._last]:
-                # Of a tier that is not known yet only this is: it is no better than the last one.
-                found[self._tiers[at].name] = last
-        return found | {name: other for name, other in dominated(records).items() if name != last}
+                others += [
+                    (self._tiers[other].name, of.quality, of.error, costs[other])
+                    for other, of in enumerate(beliefs)
+                    if other != at and of.outcomes >= _ENOUGH
+                ]
+            # Of a tier that is not known yet only this is: it is no better than the last one.
+            quality = belief.quality if belief.outcomes >= _ENOUGH else 1.0
+            for other, good, error, cost in others:
+                doubt = _DOUBT * hypot(belief.error, error)
+                records = {
+                    name: TierRecord(min(1.0, quality + doubt), costs[at]),
+                    other: TierRecord(good, cost),
+                }
+                if name in dominated(records) or (other == last and costs[at] >= cost):
+                    found[name] = other
+                    break
+        return found
 
     def _why_last(self, skipped: str, facts: Facts, after: int) -> str:
         name = self._tiers[self._last].name

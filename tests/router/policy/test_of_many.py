@@ -71,10 +71,15 @@ def good(sure: float) -> float:
     return float(sure > 0.4)
 
 
+def better(sure: float) -> float:
+    return float(sure > 0.1)
+
+
 def learned(tiers: Sequence[Terms] = (SMALL, LARGE), knob: Knob = QUALITY) -> Route:
     route = Route(tiers, knob)
     for tier in tiers[:-1]:
-        route.learn(outcomes(300, tier=tier.name, right=good, noise=0.02))
+        right = better if tier.name == "middle" else good
+        route.learn(outcomes(300, tier=tier.name, right=right, noise=0.02))
     return route
 
 
