@@ -18,7 +18,7 @@ from gateway.exchange import Exchange, Tiers
 from gateway.hops.held import GivenUp, HeldStream, Taken, hold
 from gateway.hops.speculative import Speculation
 from gateway.pipeline import Next
-from gateway.routing.case import Case, ForTheLast, read_case
+from gateway.routing.case import Case, Fits, ForTheLast, read_case
 from gateway.routing.classifier import Classify
 from gateway.routing.second_look import SecondLook
 from gateway.routing.sessions import Sessions
@@ -132,9 +132,11 @@ class Cascade:
         rest: Next,
         subrequests: Subrequests,
         client: SemanticClient | None = None,
+        fits: Fits = lambda route, body, tenant: True,
     ) -> None:
         """`rest` runs the hops that follow, also when this one has returned: a stream that is taken back goes
         on with another model. `client` compares texts, where there is a semantic process."""
+        self._fits = fits
         self._beside = {
             name: _Beside(
                 route,
@@ -168,7 +170,7 @@ class Cascade:
         try:
             judgeable = not (ex.view.stream and streams == "route-only")
             try:
-                case = read_case(ex, tiers, beside.sessions, judgeable=judgeable)
+                case = read_case(ex, tiers, beside.sessions, self._fits, judgeable=judgeable)
             except ForTheLast as why:
                 ex.reason = str(why)
                 return await next(ex)
@@ -187,7 +189,7 @@ class Cascade:
         """Choose the model that is asked first."""
         run.choice, run.by_session = run.case.first(run.tiers)
         if run.by_session:
-            run.case = run.case.kept_above()
+            run.case = run.case.above()
         classifier = run.beside.classifier
         # A request of our own asks for no further ones.
         if classifier is None or run.by_session or run.choice.tier == run.last or run.ex.origin is not None:
@@ -224,18 +226,17 @@ class Cascade:
         """Decide what follows from the answer of the tier that was asked."""
         tier, case, ex = run.choice.tier, run.case, run.ex
         small = _small_answer(case, reply)
-        run.signs[tier] = signs = signs_of(small)
+        signs = signs_of(small)
+        look = run.beside.second_look
+        # A request of our own makes no further ones, and a call is no statement.
+        if look is not None and not reply.calls and ex.origin is None:
+            route = run.tiers.routes[tier]
+            logprobs = route.can.logprobs
+            signs = await look.at(ex, route.label, case.question, reply.text, signs, logprobs=logprobs)
+        run.signs[tier] = signs
         run.choice = run.tiers.policy.after(case.facts, run.signs)
         if small.fault is not None:
             run.choice = replace(run.choice, reason=f"the small model {small.fault}")
-        look = run.beside.second_look
-        if look is None or run.choice.tier != tier or reply.calls or ex.origin is not None:
-            return
-        route = run.tiers.routes[tier]
-        again = await look.at(ex, route.label, case.question, reply.text, signs, logprobs=route.can.logprobs)
-        if again is not signs:
-            run.signs[tier] = again
-            run.choice = run.tiers.policy.after(case.facts, run.signs)
 
     async def _hear(self, run: _Run, next: Next) -> _Heard:
         """Return an answer that the client has not seen. Raises GivenUp."""
