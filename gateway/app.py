@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
@@ -26,7 +27,10 @@ from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.keep_left_out import KeepLeftOut
+from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -34,9 +38,10 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.routing.live import LiveRoutes
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger
+from gateway.state.open import open_keys, open_ledger, open_outcomes
 from gateway.state.outage import Outage
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
@@ -103,10 +108,11 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
-    route = RouteByName(config)
-    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     subrequests = Subrequests()
-    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests)
+    live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
+    route = RouteByName(config, live.policies)
+    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -117,6 +123,7 @@ def build_gateway(
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     client = None if cached.tier is None else cached.tier.client
+    live.compare_with(client)
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     subrequests.bind(answers.run)
@@ -131,8 +138,10 @@ def build_gateway(
                 cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
+            await live.start()
             yield
         finally:
+            await live.close()
             await cached.close()
             await keyring.close()
             await ledger.close()
@@ -188,13 +197,13 @@ class _Cached:
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        live: LiveRoutes,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = _cascaded(
-                config, telemetry, [_compress(config, telemetry, metrics, None), call], subrequests
-            )
+            upstream = [_compress(config, telemetry, metrics, None), call]
+            only = _cascaded(config, telemetry, upstream, subrequests, live)
             return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
@@ -220,9 +229,15 @@ class _Cached:
             rest.append(Step(fleet))
         client = None if tier is None else tier.client
         upstream = [_compress(config, telemetry, metrics, client), call]
+        if config.compress.reversible:
+            kept = Kept(store, settings.ttl_s)
+            upstream[1:1] = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
         rest += [
             Step(keeper, OnFailure.OPEN),
-            *_cascaded(config, telemetry, upstream, subrequests, client),
+            *_cascaded(config, telemetry, upstream, subrequests, live, client),
         ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
@@ -257,15 +272,18 @@ def _cascaded(
     telemetry: Telemetry,
     rest: list[Step],
     subrequests: Subrequests,
+    live: LiveRoutes,
     client: SemanticClient | None = None,
 ) -> list[Step]:
-    """Return the hops behind the cache, with the one that chooses among a route's models if there is such a
+    """Return the hops behind the cache, with those that choose among a route's models if there is such a
     route."""
-    routes = {name: route for name, route in config.routes.items() if route.policy is not None}
+    routes = {name: route for name, route in config.routes.items() if len(route.tiers) > 1}
     if not routes:
         return rest
-    cascade = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client)
-    return [Step(cascade, OnFailure.OPEN), *rest]
+    if live.learners:
+        rest = [Step(HearTier()), *rest]
+    cascade = Step(Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client), OnFailure.OPEN)
+    return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]
 
 
 def _compress(

@@ -15,6 +15,7 @@ from gateway.compression.outcome import Compression
 from gateway.config.schema import Limits, Model, Streams
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.routing.capabilities import ANY, Can
+from gateway.routing.watched import Watched
 from gateway.state.ledger.base import Used
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
@@ -53,6 +54,8 @@ class Call:
     """What was done to the prompt for this call."""
     reason: str = ""
     """Why this model was called; of a route's last call, why its answer stands."""
+    usage_added: bool = False
+    """The upstream was asked for a stream's usage on our own account, so it is taken out again."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
@@ -125,6 +128,8 @@ class Exchange:
     """The request that made this one on its own account; None for those that came in over HTTP."""
     inner: list[Exchange] = field(default_factory=list)
     """The requests that this one has made."""
+    watched: Watched | None = None
+    """What the tiers of a route that learns have said."""
     cache: CacheState | None = None
     observers: list[Tap] = field(default_factory=list)
     """See the upstream's own events, before anything is taken out of them."""

@@ -95,6 +95,7 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
         dict(made.stages),
         made.ranked,
         _ms(made.seconds),
+        made.retrieved,
     )
 
 

@@ -20,7 +20,9 @@ DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
 CACHE_SEMANTIC: Final = "cache.semantic"
 COMPRESS: Final = "compress"
+RETRIEVE: Final = "retrieve"
 ROUTE: Final = "route"
+ROUTE_SHADOW: Final = "route.shadow"
 
 # gen_ai.operation.name
 CHAT: Final = "chat"
@@ -135,6 +137,8 @@ FOREBAY_COMPRESS_STAGES: Final = "forebay.compress.stages"
 """One text for each stage that saved something, such as `json 120`: tokens."""
 FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
 """An embedder took part; otherwise words alone decided."""
+FOREBAY_RETRIEVE_OUTCOMES: Final = "forebay.retrieve.outcomes"
+"""What became of each call of a model for text that was left out: `found`, `missing` and so on."""
 
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
@@ -177,10 +181,16 @@ M_SEMANTIC_SAVED: Final = "forebay_semantic_saved_usd"
 M_SEMANTIC_DURATION: Final = "forebay_semantic_duration_seconds"
 M_SEMANTIC_RESTARTS: Final = "forebay_semantic_restarts"
 
+M_ROUTE_ANSWERS: Final = "forebay_route_answers"
+M_ROUTE_OUTCOMES: Final = "forebay_route_outcomes"
+M_ROUTE_REGRET: Final = "forebay_route_regret"
+M_ROUTE_SHADOW_COST: Final = "forebay_route_shadow_cost_usd"
+M_ROUTE_DRIFT: Final = "forebay_route_drift"
 M_COMPRESS_REQUESTS: Final = "forebay_compress_requests"
 M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
 M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
 M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
+M_COMPRESS_RETRIEVALS: Final = "forebay_compress_retrievals"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

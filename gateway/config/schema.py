@@ -163,10 +163,21 @@ class Classifier(Struct, frozen=True):
 class RouteConfig(Struct, frozen=True):
     """A name that stands for one of several models."""
 
-    tiers: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """One model, or two: the small one first."""
+    tiers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
+    """The models, small ones first. The last one is the measure of the others."""
     policy: str | None = None
-    """The file of `forebay route train` that decides between two."""
+    """The file of `forebay route train` that decides between two, once and for all."""
+    quality: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The share of the last model's quality that is to be kept; 0.95 if no other knob is set."""
+    budget: Annotated[float, Meta(gt=0)] | None = None
+    """The mean price of a request, in US dollars."""
+    latency: Seconds | None = None
+    """The mean time of a request, in seconds."""
+    shadow: Share | None = None
+    """How often an answer that was kept is compared with the last model's in the background: 0.02 if it is
+    not said, and 0 is never."""
+    judge: str | None = None
+    """A model that says whether two answers agree where nothing simpler can."""
     streams: Streams = "hold"
     """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
     hold_s: Seconds = 30.0
@@ -277,6 +288,8 @@ class CompressConfig(Struct, frozen=True):
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
     """How long a prompt waits for its passages to be compared with the question."""
+    reversible: bool = False
+    """Keep what is left out, and let models of callers that use tools ask for it."""
 
 
 class TelemetryConfig(Struct, frozen=True):

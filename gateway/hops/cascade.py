@@ -22,14 +22,14 @@ from gateway.routing.case import Case, Fits, ForTheLast, read_case
 from gateway.routing.classifier import Classify
 from gateway.routing.second_look import SecondLook
 from gateway.routing.sessions import Sessions
-from gateway.routing.tool_calls import refuse_calls
+from gateway.routing.small_answer import small_answer
 from gateway.subrequests import Subrequests
 from gateway.wire.elements import NotAnArray
 from gateway.wire.errors import kind_of
 from gateway.wire.logprobs import events_without_logprobs, without_logprobs
 from gateway.wire.members import NotAnObject
 from gateway.wire.reply import Reply, read_reply
-from router.after.signs import AnswerSigns, SmallAnswer, signs_of
+from router.after.signs import AnswerSigns, signs_of
 from router.policy.base import Choice
 from semantic_cache.semantic.client import SemanticClient
 from telemetry import names
@@ -225,7 +225,7 @@ class Cascade:
     async def _judge(self, run: _Run, reply: Reply) -> None:
         """Decide what follows from the answer of the tier that was asked."""
         tier, case, ex = run.choice.tier, run.case, run.ex
-        small = _small_answer(case, reply)
+        small = small_answer(case.asked, case.question, reply)
         signs = signs_of(small)
         look = run.beside.second_look
         # A request of our own makes no further ones, and a call is no statement.
@@ -289,7 +289,9 @@ class Cascade:
                 raise
             why = error if isinstance(error, GivenUp) else _failed(error)
             run.choice = _not_kept(run, str(why))
-            return await self._answer(run, next)
+            instead = await self._answer(run, next)
+            end()
+            return instead
         head = answer
 
         async def stands(given_up: str | None) -> bool:
@@ -322,15 +324,3 @@ def _not_kept(run: _Run, why: str) -> Choice:
 def _asks_for_logprobs(ex: Exchange) -> bool:
     assert ex.route is not None and ex.view is not None
     return ex.route.can.logprobs and not ex.view.value(ex.body, "logprobs", bool)
-
-
-def _small_answer(case: Case, reply: Reply) -> SmallAnswer:
-    return SmallAnswer(
-        case.question,
-        reply.text,
-        reply.finish_reason,
-        case.asked.format(),
-        reply.tokens,
-        calls=bool(reply.calls),
-        fault=refuse_calls(case.asked, reply.calls) if case.tools or reply.calls else None,
-    )

@@ -51,6 +51,7 @@ class CallUpstream:
             call.span = span.context
         watch = _Watch(ex, call, span, upstream, self._metrics)
         usage = upstream.reports_usage and ex.view.stream
+        call.usage_added = usage and not ex.view.usage_wanted
         request = UpstreamRequest(
             ex.endpoint.upstream_path,
             outgoing(
@@ -74,9 +75,7 @@ class CallUpstream:
             if isinstance(answer.body, EventStream):
                 for observer in ex.observers:
                     answer.body.tap(observer)
-                answer.body.tap(
-                    UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted, count=ex.metered)
-                )
+                answer.body.tap(UsageTap(call.outcome, remove=call.usage_added, count=ex.metered))
                 answer.body.tap(watch)
                 if not await answer.body.prime():
                     raise UpstreamBroke(f"The upstream '{upstream.name}' sent an empty stream.")

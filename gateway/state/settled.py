@@ -35,6 +35,8 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     stages: dict[str, int]
     ranked: bool
     ms: float
+    retrieved: int = 0
+    """How often the model asked for what was left out."""
 
 
 class SettledCall(msgspec.Struct, frozen=True, gc=False):

@@ -35,6 +35,7 @@ class _TopLogprob(msgspec.Struct, frozen=True):
 
 
 class _Token(_TopLogprob, frozen=True):
+    token: str = ""
     top_logprobs: tuple[_TopLogprob, ...] = ()
 
 
@@ -147,4 +148,7 @@ def _calls(said: _Said) -> tuple[_Call, ...]:
 
 def _tokens(choice: _Choice) -> list[Token]:
     tokens = () if choice.logprobs is None else choice.logprobs.content or ()
-    return [Token(token.logprob, tuple(top.logprob for top in token.top_logprobs)) for token in tokens]
+    return [
+        Token(token.logprob, tuple([top.logprob for top in token.top_logprobs]), token.token)
+        for token in tokens
+    ]

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.after.asked_sum import asked_sum_signs
+from router.after.focus import focus_signs
 from router.after.form import json_validity, refuses, repetition
+from router.after.grounding import grounding_signs
 from router.after.logprobs import Token, logprob_signs
 from router.after.worked import worked_signs
 
@@ -52,8 +55,10 @@ def signs_of(answer: SmallAnswer) -> AnswerSigns:
         return AnswerSigns(logprob_signs(answer.tokens), _broken_call(answer), missing)
     text = answer.text[:_LONGEST]
     repeated = repetition(text)
-    values = worked_signs(answer.prompt[:_LONGEST], text) | {"repetition": repeated}
-    values |= logprob_signs(answer.tokens)
+    prompt = answer.prompt[:_LONGEST]
+    values = worked_signs(prompt, text) | {"repetition": repeated}
+    values |= grounding_signs(prompt, text) | asked_sum_signs(prompt, text)
+    values |= logprob_signs(answer.tokens) | focus_signs(prompt, answer.tokens)
     return AnswerSigns(values, _broken(answer, text, repeated), missing)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import log
+from math import log, sqrt
 
 from router.after.signs import AnswerSigns
 from router.online.belief import TierBelief
@@ -27,6 +27,7 @@ _RARELY = log(10_000)
 _ODDS = 2.5
 """The change of odds that is looked for."""
 _WRONG_RARELY = log(1_000)
+_SURE = 1.645
 
 
 class Cusum:
@@ -111,8 +112,10 @@ class Drift:
 
     def _rebase(self) -> None:
         share = sum(not self._belief.judge(signs)[1] for signs in self._usual) / REFERENCE
-        self._more = Cusum(share, _ODDS, sum_=self._more.sum)
-        self._fewer = Cusum(share, 1 / _ODDS, sum_=self._fewer.sum)
+        # What is usual is itself only known from a sample.
+        error = _SURE * sqrt(max(share * (1 - share), 1 / REFERENCE) / REFERENCE)
+        self._more = Cusum(share + error, _ODDS, sum_=self._more.sum)
+        self._fewer = Cusum(share - error, 1 / _ODDS, sum_=self._fewer.sum)
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]

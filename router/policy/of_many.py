@@ -187,9 +187,12 @@ class OfMany:
 
     def _usd(self, facts: Facts) -> list[float]:
         found = []
+        # A budget is a mean, so what is usual counts; else the request itself does.
+        by_mean = isinstance(self._experience.knob, Budget)
         for at, tier in enumerate(self._tiers):
             usual = self._experience.usual[tier.name]
-            tokens = facts.tokens or (usual.input_tokens if usual.calls else _INPUT_TOKENS)
+            mean = usual.input_tokens if usual.calls else facts.tokens or _INPUT_TOKENS
+            tokens = mean if by_mean else facts.tokens or mean
             output = usual.output_tokens if usual.calls else _OUTPUT_TOKENS
             warm = facts.warm.get(at, 0.0)
             price = tier.input or 0.0
