@@ -69,7 +69,6 @@ class _Run:
     case: Case
     streams: Streams
     choice: Choice
-    by_session: bool = False
     heard: dict[int, _Heard] = field(default_factory=dict)
     signs: dict[int, AnswerSigns] = field(default_factory=dict)
     asked: int = 0
@@ -107,7 +106,7 @@ class _Run:
 
     def answered(self) -> None:
         """Note whose answer the client gets."""
-        hard = self.choice.tier > self.case.least and not self.by_session
+        hard = self.choice.tier > self.case.least
         self.beside.sessions.answered(self.case.turn, self.choice.tier, hard=hard)
 
     def stands(self) -> None:
@@ -187,12 +186,12 @@ class Cascade:
 
     async def _begin(self, run: _Run) -> None:
         """Choose the model that is asked first."""
-        run.choice, run.by_session = run.case.first(run.tiers)
-        if run.by_session:
+        run.choice, stays = run.case.first(run.tiers)
+        if stays:
             run.case = run.case.above()
         classifier = run.beside.classifier
         # A request of our own asks for no further ones.
-        if classifier is None or run.by_session or run.choice.tier == run.last or run.ex.origin is not None:
+        if classifier is None or stays or run.choice.tier == run.last or run.ex.origin is not None:
             return
         said = await classifier.complex(run.ex, run.case.question)
         if said is None:
