@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from gateway.compression.remembered import digest
 from gateway.exchange import Exchange, Route, Tiers
@@ -18,9 +18,6 @@ from gateway.wire.request import Endpoint
 from router.before.query import Query
 from router.before.query_signs import query_signs
 from router.policy.base import Choice, Facts
-
-Fits: TypeAlias = Callable[[Route, bytes, str], bool]
-"""Whether a model's window has room for a tenant's request, as far as is known."""
 
 
 class ForTheLast(Exception):
@@ -80,7 +77,7 @@ class Case:
         return None if why is None else f"session: stays with {tiers.routes[last].label}, as {why}"
 
 
-def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, fits: Fits, *, judgeable: bool) -> Case:
+def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, *, judgeable: bool) -> Case:
     """Return what is known of a request before any model has answered. Raises ForTheLast."""
     asked = read_asked(ex.body) if ex.endpoint is Endpoint.CHAT else None
     question = None if asked is None else asked.question()
@@ -94,9 +91,7 @@ def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, fits: Fits, *, jud
     needs = needs_of(asked)
 
     def lacking(route: Route) -> str | None:
-        if (lack := lacks(route.can, needs)) is not None:
-            return lack
-        return None if fits(route, ex.body, ex.tenant) else "has too small a window"
+        return lacks(route.can, needs)
 
     found = able(tiers.routes, lacking)
     facts = Facts(
