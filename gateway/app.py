@@ -20,12 +20,14 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.exchange import Route
 from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.fit import Fit
 from gateway.hops.limits import EnforceLimits
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
@@ -42,6 +44,10 @@ from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
+from gateway.window.fitting import Ways
+from gateway.window.ranking import Ranking
+from gateway.window.strategies import strategies
+from gateway.window.windows import Windows
 from gateway.wire.request import Endpoint
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.store.base import Budget, Store, StoreEvent
@@ -105,15 +111,25 @@ def build_gateway(
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
     route = RouteByName(config)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
+    windows = Windows(
+        {name: upstream for name, upstream in upstreams.items() if isinstance(upstream, Engine)}
+    )
     cascade: list[Step] = []
     if any(entry.policy is not None for entry in config.routes.values()):
         cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
     subrequests = Subrequests()
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests)
+    cached = _Cached.of(config, cascade, shrink, call, telemetry, metrics, drain, semantic, subrequests)
     first = [
         Step(Settle(metrics, settled)),
         Step(
-            Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB, read_mode(config.compress.mode))
+            Edge(
+                telemetry.tracer,
+                keyring,
+                config.server.max_body_mb * _MIB,
+                read_mode(config.compress.mode),
+                ways=() if config.compress.fit is None else config.compress.fit.strategies,
+            )
         ),
         Step(EnforceLimits(ledger, route.price, metrics)),
         Step(route),
@@ -186,6 +202,7 @@ class _Cached:
         cls,
         config: Config,
         cascade: Sequence[Step],
+        shrink: _Shrink,
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
@@ -196,7 +213,7 @@ class _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
+            only = [*cascade, *shrink.steps(None), call]
             return cls(only, [*cascade, call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
@@ -220,8 +237,8 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
+        shorter = shrink.steps(None if tier is None else tier.client)
+        rest += [Step(keeper, OnFailure.OPEN), *cascade, *shorter, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -250,8 +267,26 @@ class _Cached:
             await self.store.close()
 
 
-def _compress(
-    config: Config, telemetry: Telemetry, metrics: GatewayMetrics, client: SemanticClient | None
-) -> Step:
-    patience_s = config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
-    return Step(Compress(config.compress, telemetry.tracer, metrics, client), OnFailure.OPEN, patience_s)
+@dataclass(frozen=True, slots=True)
+class _Shrink:
+    """The hops that make prompts shorter."""
+
+    config: Config
+    telemetry: Telemetry
+    metrics: GatewayMetrics
+    find: Callable[[str], Route]
+    windows: Windows
+    subrequests: Subrequests
+
+    def steps(self, client: SemanticClient | None) -> list[Step]:
+        """Return them; `client` is the way to the semantic process, where there is one."""
+        compress, tracer = self.config.compress, self.telemetry.tracer
+        patience_s = compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+        hop = Compress(compress, tracer, self.metrics, client)
+        steps = [Step(hop, OnFailure.OPEN, patience_s)]
+        if (fit := compress.fit) is not None:
+            longer = [self.find(name) for name in fit.longer]
+            ways = Ways(fit, compress.stages, strategies(), longer, self.subrequests, Ranking(client).rank)
+            # It fails open by itself: it may answer before what follows it has begun.
+            steps.insert(0, Step(Fit(ways, self.windows, tracer, self.metrics)))
+        return steps

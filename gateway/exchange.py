@@ -15,6 +15,7 @@ from gateway.compression.outcome import Compression
 from gateway.config.schema import Limits, Model
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.state.ledger.base import Used
+from gateway.window.outcome import Fitted
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome
@@ -50,6 +51,8 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    fitted: Fitted | None = None
+    """How a prompt that was longer than the window was made to fit."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
@@ -108,6 +111,10 @@ class Exchange:
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    fit: Mode = OFF
+    """The mode that was asked for, whatever `compress` becomes: a second call has to fit as well."""
+    fitted: Fitted | None = None
+    """How the next call's prompt was made to fit."""
     calls: list[Call] = field(default_factory=list)
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""

@@ -20,6 +20,7 @@ DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
 CACHE_SEMANTIC: Final = "cache.semantic"
 COMPRESS: Final = "compress"
+FIT: Final = "fit"
 ROUTE: Final = "route"
 
 # gen_ai.operation.name
@@ -136,6 +137,20 @@ FOREBAY_COMPRESS_STAGES: Final = "forebay.compress.stages"
 FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
 """An embedder took part; otherwise words alone decided."""
 
+FOREBAY_FIT_STRATEGY: Final = "forebay.fit.strategy"
+"""What made a prompt fit that was longer than the window: one way, or several joined by `+`."""
+FOREBAY_FIT_WINDOW: Final = "forebay.fit.window"
+"""Tokens that prompt and answer may have together, in the model that answers."""
+FOREBAY_FIT_TOKENS_BEFORE: Final = "forebay.fit.tokens_before"
+FOREBAY_FIT_TOKENS_AFTER: Final = "forebay.fit.tokens_after"
+FOREBAY_FIT_EXACT: Final = "forebay.fit.exact"
+"""The tokens were counted by the upstream; otherwise they are estimates."""
+FOREBAY_FIT_WINDOWS: Final = "forebay.fit.windows"
+"""Parts in which a model read what did not fit."""
+FOREBAY_FIT_LEFT_OUT: Final = "forebay.fit.left_out"
+"""Messages that were left out."""
+FOREBAY_FIT_CALLS: Final = "forebay.fit.calls"
+
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
 FOREBAY_ENGINE_CACHED_TOKENS: Final = "forebay.engine.cached_tokens"
@@ -181,6 +196,10 @@ M_COMPRESS_REQUESTS: Final = "forebay_compress_requests"
 M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
 M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
 M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
+
+M_FIT: Final = "forebay_fit"
+M_FIT_CALLS: Final = "forebay_fit_calls"
+M_FIT_DURATION: Final = "forebay_fit_duration_seconds"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

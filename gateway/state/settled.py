@@ -37,6 +37,21 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     ms: float
 
 
+class SettledFit(msgspec.Struct, frozen=True, gc=False):
+    """How a prompt that was longer than the window came to fit. Tokens are of the whole prompt."""
+
+    strategy: str
+    model: str
+    window: int
+    tokens_before: int
+    tokens_after: int
+    exact: bool
+    windows: int
+    left_out: int
+    calls: int
+    ms: float
+
+
 class SettledCall(msgspec.Struct, frozen=True, gc=False):
     """One call of an upstream."""
 
@@ -93,6 +108,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_usd: float | None
     charged: SettledCharge | None = None
     compression: SettledCompression | None = None
+    fit: SettledFit | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
-from gateway.compression.mode import BadMode, Mode, UnbuiltMode, read_mode
+from gateway.compression.mode import BadMode, Mode, read_mode
 from gateway.errors import InvalidRequest, NotBuilt
 
 REQUEST_ID = "x-forebay-request-id"
@@ -67,14 +67,12 @@ def wants_report(headers: Mapping[str, str]) -> bool:
 
 
 def compress_mode(headers: Mapping[str, str]) -> Mode | None:
-    """Return how much of the prompt may go, None if it is not said. Raises NotBuilt, InvalidRequest."""
+    """Return how much of the prompt may go, None if it is not said. Raises InvalidRequest."""
     value = headers.get(COMPRESS)
     if value is None:
         return None
     try:
         return read_mode(value)
-    except UnbuiltMode:
-        raise NotBuilt(f"'{COMPRESS}: {value}' is not built yet.", param=COMPRESS) from None
     except BadMode as error:
         raise InvalidRequest(f"The header '{COMPRESS}' {error}.", param=COMPRESS) from None
 
