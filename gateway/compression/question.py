@@ -55,8 +55,12 @@ def asked(parts: Sequence[Segment]) -> list[str]:
 
 def asking(texts: Sequence[str]) -> list[str]:
     """Return those of some texts that ask something, or all of them."""
-    found = [text for text in texts if "?" in text or "？" in text or _LABELLED.match(text)]
-    return found or list(texts)
+    return [text for text in texts if asks(text)] or list(texts)
+
+
+def asks(text: str) -> bool:
+    """Return whether a text has the form of a question, or is called one."""
+    return "?" in text or "？" in text or _LABELLED.match(text) is not None
 
 
 def about_form(question: str) -> bool:

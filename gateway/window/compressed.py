@@ -9,6 +9,8 @@ from gateway.window.base import CannotShorten, Means, Overlong
 SMALL_RATIO = 4.0
 """Up to this, of 100 answers 99 are still in what stays (docs/compression.md)."""
 _TRIES = 3
+_LEAST_USED = 8
+"""A result of less than this part of the budget: what the text consists of is too large to be chosen from."""
 
 
 class Compressed:
@@ -32,6 +34,8 @@ class Compressed:
         for _ in range(_TRIES):
             shorter = await compress_text(text, overlong.question, ratio, rank=means.rank)
             if (size := means.count(shorter)) <= budget:
+                if size * _LEAST_USED < budget:
+                    break
                 return shorter
             ratio *= 1.05 * size / max(1, budget)
         raise CannotShorten("too little of it can be left out")

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from gateway.compression.parts import sentences
 from gateway.compression.prompt import MARK, TOOLS, USER, NotReadable, Text, read_messages
-from gateway.compression.question import LAST, MOST, SHORT, asking, protected
+from gateway.compression.question import LAST, MOST, SHORT, asking, asks, protected
 from gateway.compression.segments import Segment, segments
 from gateway.wire.elements import elements
 
@@ -113,7 +113,7 @@ class _Split:
             size = _tail(tail)
             ranges.append((end - size, end))
             said.append(value[end - size : end].strip())
-        if solid[0] not in kept and head.kind == "text":
+        if solid[0] not in kept and head.kind == "text" and not any(map(asks, said)):
             start = sum(len(part.text) for part in parts[: solid[0]])
             size = _head(head)
             ranges.append((start, start + size))
