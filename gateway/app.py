@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
@@ -28,7 +29,10 @@ from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
 from gateway.hops.fit import Fit
+from gateway.hops.keep_left_out import KeepLeftOut
+from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -36,9 +40,11 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.routing.case import Fits
+from gateway.routing.live import LiveRoutes
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger
+from gateway.state.open import open_keys, open_ledger, open_outcomes
 from gateway.state.outage import Outage
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
@@ -109,17 +115,15 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
-    route = RouteByName(config)
-    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     windows = Windows(
         {name: upstream for name, upstream in upstreams.items() if isinstance(upstream, Engine)}
     )
-    cascade: list[Step] = []
-    if any(entry.policy is not None for entry in config.routes.values()):
-        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
     subrequests = Subrequests()
+    live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
+    route = RouteByName(config, live.policies)
+    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
     shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests)
-    cached = _Cached.of(config, cascade, shrink, call, telemetry, metrics, drain, semantic, subrequests)
+    cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -136,6 +140,7 @@ def build_gateway(
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     client = None if cached.tier is None else cached.tier.client
+    live.compare_with(client)
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     subrequests.bind(answers.run)
@@ -150,8 +155,10 @@ def build_gateway(
                 cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
+            await live.start()
             yield
         finally:
+            await live.close()
             await cached.close()
             await keyring.close()
             await ledger.close()
@@ -201,7 +208,6 @@ class _Cached:
     def of(
         cls,
         config: Config,
-        cascade: Sequence[Step],
         shrink: _Shrink,
         call: Step,
         telemetry: Telemetry,
@@ -209,12 +215,14 @@ class _Cached:
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        live: LiveRoutes,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, *shrink.steps(None), call]
-            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
+            upstream = [*shrink.steps(None), call]
+            only = _cascaded(config, telemetry, upstream, subrequests, live, shrink.windows.fits)
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -237,8 +245,18 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        shorter = shrink.steps(None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, *shorter, call]
+        client = None if tier is None else tier.client
+        upstream = [*shrink.steps(client), call]
+        if config.compress.reversible:
+            kept = Kept(store, settings.ttl_s)
+            upstream[-1:-1] = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
+        rest += [
+            Step(keeper, OnFailure.OPEN),
+            *_cascaded(config, telemetry, upstream, subrequests, live, shrink.windows.fits, client),
+        ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -249,7 +267,7 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        embeddings = [Step(vectors), *cascade, call]
+        embeddings = [Step(vectors), call]
         return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
@@ -290,3 +308,24 @@ class _Shrink:
             # It fails open by itself: it may answer before what follows it has begun.
             steps.insert(0, Step(Fit(ways, self.windows, tracer, self.metrics)))
         return steps
+
+
+def _cascaded(
+    config: Config,
+    telemetry: Telemetry,
+    rest: list[Step],
+    subrequests: Subrequests,
+    live: LiveRoutes,
+    fits: Fits,
+    client: SemanticClient | None = None,
+) -> list[Step]:
+    """Return the hops behind the cache, with those that choose among a route's models if there is such a
+    route."""
+    routes = {name: route for name, route in config.routes.items() if len(route.tiers) > 1}
+    if not routes:
+        return rest
+    if live.learners:
+        rest = [Step(HearTier()), *rest]
+    hop = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client, fits=fits)
+    cascade = Step(hop, OnFailure.OPEN)
+    return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]

@@ -56,7 +56,7 @@ class Fit:
             if too_long is None or too_long.limit <= 0:
                 return answer
             refusal = answer
-        if not ex.view.stream:
+        if not ex.view.stream or _is_held(ex):
             return await self._fit(ex, next, too_long, refusal, nobody_listens)
 
         async def work(tell: Tell) -> Answer:
@@ -107,6 +107,12 @@ class Fit:
             strategy = "" if ex.fitted is None else ex.fitted.strategy
             seconds = time.monotonic() - started
             self._metrics.fitted(strategy, outcome, calls=fitting.calls.made, seconds=seconds)
+
+
+def _is_held(ex: Exchange) -> bool:
+    """Return whether a route may hold this stream back to judge it: then nobody would hear of progress."""
+    tiers = None if ex.route is None else ex.route.tiers
+    return ex.route is not None and tiers is not None and ex.route.label != tiers.large.label
 
 
 def _error(ex: Exchange, too_long: Overlength, fitting: Fitting) -> PromptTooLong:

@@ -148,7 +148,47 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:2:37: '*' passes names through",
         ),
         (MINIMAL + "routes: {r: {tiers: [n]}}", "forebay.yaml:5:21: there is no model 'n'"),
-        (MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m]}}", "forebay.yaml:6:21: two tiers need"),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 0.9, latency: 2}}",
+            "forebay.yaml:6:52: 'quality' and 'latency' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 0.9, policy: x.json}}",
+            "forebay.yaml:6:38: 'quality' and 'policy' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], policy: x.json, shadow: 0.1}}",
+            "forebay.yaml:6:53: 'shadow' and 'policy' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], budget: 0.001}}",
+            "forebay.yaml:6:37: a budget needs the price of every tier, and 'k' has none",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], budget: 0}}",
+            "forebay.yaml:6:37: 'routes.r.budget': expected 'float' > 0",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 1.5}}",
+            "forebay.yaml:6:38: 'routes.r.quality': expected 'float' <= 1",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], judge: kk}}",
+            "forebay.yaml:6:36: there is no model 'kk', did you mean 'k'?",
+        ),
+        (
+            MINIMAL
+            + "  k: {upstream: up}\n  l: {upstream: up}\nroutes: {r: {tiers: [k, m, l], policy: x.json}}",
+            "forebay.yaml:7:40: a policy decides between two tiers, and 'r' has more",
+        ),
+        (
+            MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}",
+            "forebay.yaml:5:35: with one tier there is nothing for 'quality' to decide",
+        ),
+        (
+            MINIMAL + "routes: {r: {tiers: [m, m, m, m, m, m, m, m, m]}}",
+            "forebay.yaml:5:21: 'routes.r.tiers': expected 'array' of length <= 8",
+        ),
         (MINIMAL + "routes: {r: {tiers: [m, m]}}", "forebay.yaml:5:21: the tiers of 'r' are the same model"),
         (
             MINIMAL + "routes: {r: {tiers: [m], policy: x.json}}",
@@ -264,11 +304,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
         (
             "telemetry: {capture_content: true}",
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
-        ),
-        (MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}", "forebay.yaml:5:26: 'routes.r.quality' is not"),
-        (
-            MINIMAL + "routes: {r: {tiers: [m, m, m]}}",
-            "forebay.yaml:5:21: 'routes.r.tiers with more than two",
         ),
         (
             "models: {m: {upstream: u, price: {batch: 1}}}",
