@@ -52,6 +52,8 @@ class Fit:
         if too_long is None:
             self._windows.watch(ex)
             answer = await next(ex)
+            if answer.status < 400:
+                return answer
             too_long = await self._windows.learn(ex, answer)
             if too_long is None or too_long.limit <= 0:
                 return answer

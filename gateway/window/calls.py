@@ -12,7 +12,8 @@ from gateway.subrequests import Subrequests
 from gateway.window.base import CannotShorten, Progress
 from gateway.window.underway import Tell
 
-WINDOWS = "windows"
+PASSAGES = "passages"
+"""The step in which nobody is asked: passages are compared with the question."""
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Calls:
 
     def tell(self, progress: Progress) -> None:
         """Take note of how far it has come, and tell the client if it listens."""
-        if progress.step == WINDOWS:
+        if progress.step != PASSAGES:
             self.windows = max(self.windows, progress.of)
         self.on_progress(progress)
 

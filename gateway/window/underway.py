@@ -23,6 +23,8 @@ Tell: TypeAlias = Callable[[Progress | None], None]
 """Takes note of how far a job has come; None says that it will take a while."""
 Work: TypeAlias = Callable[[Tell], Coroutine[Any, Any, Answer]]
 _MOST_NOTES = 64
+LONG_S = 1.0
+"""After so long a job is a long one in any case."""
 
 
 def nobody_listens(progress: Progress | None) -> None:
@@ -36,6 +38,8 @@ class Underway:
         """`why` says what it means if the answer is left before its end."""
         self._notes: deque[Progress | None] = deque(maxlen=_MOST_NOTES)
         self._woken = asyncio.Event()
+        self._long = asyncio.Event()
+        self._timer = asyncio.get_running_loop().call_later(LONG_S, self._note, None)
         self._why = why
         self._answer: Answer | None = None
         self._over = False
@@ -45,11 +49,13 @@ class Underway:
     async def quick(self) -> Answer | None:
         """Return the answer if it is there before the work says that it takes long; may raise as well."""
         try:
-            await self._woken.wait()
+            await self._long.wait()
         except BaseException:
             self.close()
             raise
-        return None if self._notes else self._task.result()
+        finally:
+            self._timer.cancel()
+        return self._task.result() if self._task.done() else None
 
     def __aiter__(self) -> Underway:
         return self
@@ -82,11 +88,14 @@ class Underway:
             self._answer.close(self._why())
 
     def _note(self, progress: Progress | None) -> None:
+        if progress is None:
+            self._long.set()
         self._notes.append(progress)
         self._woken.set()
 
     def _done(self, task: asyncio.Task[Answer]) -> None:
         self._woken.set()
+        self._long.set()
         if not task.cancelled():
             # Whoever waits for it gets it as well; nobody may be waiting any more.
             task.exception()

@@ -485,6 +485,39 @@ async def page(gateway: RunningGateway) -> str:
         return await response.text()
 
 
+@pytest.mark.parametrize(
+    ("question", "strategy"),
+    [
+        (QUESTION, "compress"),
+        (f"{QUESTION} Say it in one sentence.", "retrieve"),
+        ("How many bridges are there?", "window"),
+        ("Summarise this text.", "summarise"),
+    ],
+)
+async def test_every_strategy_of_a_gateway_makes_it_fit(
+    upstream: ScriptedUpstream, model: Windowed, tmp_path: Path, question: str, strategy: str
+) -> None:
+    def say(body: dict[str, Any]) -> str:
+        text = body["messages"][0]["content"]
+        return (
+            next(line for line in text.split("\n") if "guilders" in line) if "guilders" in text else "None."
+        )
+
+    model.say = say
+    # Four times smaller is what the compressor may do, and less than what this takes.
+    text = town(40 if strategy != "retrieve" else 200)
+    body = chat("m", messages=[{"role": "user", "content": f"{text}\n\n{question}"}], stream=True)
+    async with gateway_with(upstream, tmp_path) as gateway, gateway.post(body=body) as response:
+        assert "data: [DONE]" in await response.text()
+        record = await gateway.settled(response.headers["x-forebay-request-id"])
+    fit, sent = record["fit"], model.answered[-1]
+    assert fit["strategy"] == strategy and not model.refused and tokens_of(sent) <= 875
+    assert (fit["calls"] > 0 and fit["windows"] > 1) == (strategy in ("window", "summarise"))
+    got = sent["messages"][0]["content"]
+    assert got.endswith(f"\n\n{question}") and "guilders" in got
+    assert ("tower number 12 of the old town was built in 1712" in got) or strategy in ("window", "summarise")
+
+
 async def test_the_parts_are_cached_too(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
