@@ -39,6 +39,21 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     """How often the model asked for what was left out."""
 
 
+class SettledFit(msgspec.Struct, frozen=True, gc=False):
+    """How a prompt that was longer than the window came to fit. Tokens are of the whole prompt."""
+
+    strategy: str
+    model: str
+    window: int
+    tokens_before: int
+    tokens_after: int
+    exact: bool
+    windows: int
+    left_out: int
+    calls: int
+    ms: float
+
+
 class SettledCall(msgspec.Struct, frozen=True, gc=False):
     """One call of an upstream."""
 
@@ -113,6 +128,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     compression: SettledCompression | None = None
     savings: SettledSavings | None = None
     """None if a price or the number of tokens is not known."""
+    fit: SettledFit | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

@@ -143,6 +143,17 @@ class GatewayMetrics:
         self._compress_duration = self._distributions(
             names.M_COMPRESS_DURATION, "Time that compressing a prompt took.", ("mode",), OVERHEAD_BUCKETS
         )
+        self._fit = self._counts(
+            names.M_FIT,
+            "Prompts longer than their model's window, by what made them fit and what came of that.",
+            ("strategy", "outcome"),
+        )
+        self._fit_calls = self._counts(
+            names.M_FIT_CALLS, "Calls that requests made of their own to fit.", ("strategy",)
+        )
+        self._fit_duration = self._distributions(
+            names.M_FIT_DURATION, "Time that making a prompt fit took.", ("strategy",), LATENCY_BUCKETS
+        )
         self._compress_retrievals = self._counts(
             names.M_COMPRESS_RETRIEVALS,
             "Calls of models for text that was left out of their prompts, by what became of them.",
@@ -291,6 +302,13 @@ class GatewayMetrics:
             # Naming what was left out may take more than a small cut saved.
             self._compress_saved.of(stage).inc(max(0, saved))
         self._compress_duration.of(kind).observe(seconds)
+
+    def fitted(self, strategy: str, outcome: str, *, calls: int, seconds: float) -> None:
+        """Count one prompt that was too long: `fitted`, `failed` or `broken_off`. Without a strategy none
+        was found."""
+        self._fit.of(strategy or "none", outcome).inc()
+        self._fit_calls.of(strategy or "none").inc(calls)
+        self._fit_duration.of(strategy or "none").observe(seconds)
 
     def retrieved(self, outcome: str) -> None:
         """Count a model's call for text that was left out, or `unavailable` for a prompt that could not be
