@@ -23,7 +23,7 @@ from gateway.window.asking import ask_each
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source, finished
-from gateway.window.relevance import LIKELY, PIECE_TOKENS, UNIT_TOKENS, Relevance, relevance
+from gateway.window.relevance import LIKELY, UNIT_TOKENS, Relevance, pieces_of, relevance
 from gateway.window.units import units
 
 SUMMARY_TOKENS = (64, 320)
@@ -109,7 +109,7 @@ class HierarchicalSummary:
             overlong.question,
             means,
             lambda done, of: means.progress(Progress(self.name, "passages", done, of)),
-            PIECE_TOKENS,
+            pieces_of,
         )
         return work.with_found(text, found)
 
@@ -163,10 +163,10 @@ class HierarchicalSummary:
 
 def _sizes(overlong: Overlong, means: Means) -> _Sizes:
     least, most = SUMMARY_TOKENS
-    summary = min(most, max(least, overlong.budget // 8))
-    source = int(summary * SOURCE_SHARE)
     frame = max(means.count(prompt.format(text="", words=999)) for prompt in (_PROMPT, _MERGE_PROMPT))
     room = overlong.window - frame
+    summary = max(least, min(most, overlong.budget // 8, room // 4))
+    source = int(summary * SOURCE_SHARE)
     together = min(MOST_TOGETHER, room // (summary + source + _LABELS_TOKENS))
     if room < LEAST_PART or together < 2:
         raise CannotShorten(f"{overlong.window} tokens hold no two summaries")
