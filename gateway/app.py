@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.compression.mode import read_mode
+from gateway.compression.perplexity.scorer import Scorer
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
 from gateway.drain import Drain
@@ -109,7 +110,8 @@ def build_gateway(
     if any(entry.policy is not None for entry in config.routes.values()):
         cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
     subrequests = Subrequests()
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    scorer = _scorer(config, route, upstreams, telemetry, metrics)
+    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests, scorer)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -192,11 +194,12 @@ class _Cached:
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        scorer: Scorer | None,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
+            only = [*cascade, _compress(config, telemetry, metrics, None, scorer), call]
             return cls(only, [*cascade, call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
@@ -220,7 +223,7 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
+        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client, scorer)
         rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
@@ -251,7 +254,27 @@ class _Cached:
 
 
 def _compress(
-    config: Config, telemetry: Telemetry, metrics: GatewayMetrics, client: SemanticClient | None
+    config: Config,
+    telemetry: Telemetry,
+    metrics: GatewayMetrics,
+    client: SemanticClient | None,
+    scorer: Scorer | None,
 ) -> Step:
-    patience_s = config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
-    return Step(Compress(config.compress, telemetry.tracer, metrics, client), OnFailure.OPEN, patience_s)
+    waits = 1 if scorer is None else 2
+    patience_s = waits * config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+    hop = Compress(config.compress, telemetry.tracer, metrics, client, scorer)
+    return Step(hop, OnFailure.OPEN, patience_s)
+
+
+def _scorer(
+    config: Config,
+    route: RouteByName,
+    upstreams: Mapping[str, Upstream],
+    telemetry: Telemetry,
+    metrics: GatewayMetrics,
+) -> Scorer | None:
+    """Return the way to the model that scores prompts, if there shall be one."""
+    if config.compress.scorer is None:
+        return None
+    found = route.find(config.compress.scorer.model)
+    return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)

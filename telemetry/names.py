@@ -20,6 +20,7 @@ DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
 CACHE_SEMANTIC: Final = "cache.semantic"
 COMPRESS: Final = "compress"
+COMPRESS_SCORE: Final = "compress.score"
 ROUTE: Final = "route"
 
 # gen_ai.operation.name
@@ -135,6 +136,13 @@ FOREBAY_COMPRESS_STAGES: Final = "forebay.compress.stages"
 """One text for each stage that saved something, such as `json 120`: tokens."""
 FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
 """An embedder took part; otherwise words alone decided."""
+FOREBAY_COMPRESS_SCORER: Final = "forebay.compress.scorer"
+"""The model that told how likely words are, by its name in the config."""
+FOREBAY_COMPRESS_SCORER_MS: Final = "forebay.compress.scorer_ms"
+"""How long it was waited for."""
+FOREBAY_COMPRESS_SCORER_TEXTS: Final = "forebay.compress.scorer.texts"
+FOREBAY_COMPRESS_SCORER_TOKENS: Final = "forebay.compress.scorer.tokens"
+"""What it read in one call; as it says, or an estimate if it was late."""
 
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
@@ -181,6 +189,8 @@ M_COMPRESS_REQUESTS: Final = "forebay_compress_requests"
 M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
 M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
 M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
+M_COMPRESS_SCORER_CALLS: Final = "forebay_compress_scorer_calls"
+M_COMPRESS_SCORER_DURATION: Final = "forebay_compress_scorer_duration_seconds"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

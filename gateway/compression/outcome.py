@@ -25,6 +25,10 @@ class Compression:
     ranked: bool
     """An embedder took part."""
     seconds: float
+    scorer: str | None = None
+    """The model that told likelihoods; None if none was asked or none answered."""
+    scorer_seconds: float = 0.0
+    """How long it was waited for."""
 
     @property
     def tokens_saved(self) -> int:

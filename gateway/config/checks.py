@@ -20,6 +20,7 @@ from gateway.config.schema import (
     SharedCache,
 )
 from gateway.errors import ConfigError, StateUnavailable
+from gateway.routing.capabilities import capabilities
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
 from router.errors import BadPolicy
@@ -151,6 +152,19 @@ def _check_compress(config: Config, document: Node) -> None:
         raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
     except BadMode as error:
         raise ConfigError(f"{place}: 'compress.mode' {error}") from None
+
+    if (scorer := config.compress.scorer) is None:
+        return
+    place = _place(document, "compress", "scorer", "model")
+    model = config.models.get(scorer.model)
+    if model is None or scorer.model == ANY_MODEL:
+        raise ConfigError(f"{place}: there is no model '{scorer.model}'{_near(scorer.model, config.models)}")
+    if not capabilities(model, config.upstreams[model.upstream]).prompt_logprobs:
+        raise ConfigError(
+            f"{place}: the model '{scorer.model}' can't score prompts, as the upstream '{model.upstream}' is "
+            "not known to answer 'prompt_logprobs'; if it does (vLLM), say so with "
+            f"'models.{scorer.model}.capabilities: {{prompt_logprobs: true}}'"
+        )
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -169,6 +169,7 @@ async def _heard(head: asyncio.Future[Answer]) -> Answer:
 def _hand_over(old: _Rider, new: _Rider) -> None:
     """Make the new leader answer for the call, whose list the flight goes on filling."""
     new.ex.calls, old.ex.calls = old.ex.calls, []
+    new.ex.scorings, old.ex.scorings = old.ex.scorings, []
 
 
 def is_failure(status: int) -> bool:
