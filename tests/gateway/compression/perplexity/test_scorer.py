@@ -80,6 +80,7 @@ async def test_tokens_of_the_engine_stand_where_their_bytes_are(engine_url: str)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 async def test_the_engines_likelihoods_are_those_of_transformers(fp32_url: str, smollm2_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
