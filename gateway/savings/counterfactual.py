@@ -20,7 +20,7 @@ import msgspec
 from gateway.cache_state import SERVED
 from gateway.config.schema import Price
 from gateway.cost import cost_usd
-from gateway.exchange import Call, Exchange, Route
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.savings.latency import Latencies
 from gateway.savings.saved import Saved
 from gateway.state.ledger.base import nano_usd
@@ -63,6 +63,7 @@ class Counterfactual:
         direct = ex.route.tiers.large if ex.route.tiers is not None else ex.route
         if ex.calls:
             self._called(ex.calls, direct, saved)
+            _scored(ex.scorings, saved)
             if ex.endpoint is Endpoint.EMBEDDINGS:
                 self._spared(ex, direct, saved)
         else:
@@ -161,6 +162,18 @@ class Counterfactual:
             saved.priced = False
         saved.actual += paid or 0
         saved.add(names.SAVED_ESCALATION, -(paid or 0), -call.seconds())
+
+
+def _scored(scorings: Sequence[Scoring], saved: Saved) -> None:
+    """Count what it cost to have the prompt's words judged."""
+    for scoring in scorings:
+        price = scoring.target.price
+        if price is None:
+            saved.priced = False
+            continue
+        paid = nano_usd(cost_usd(scoring.usage, price))
+        saved.actual += paid
+        saved.add(names.SAVED_COMPRESSION, -paid)
 
 
 def _ours(ex: Exchange) -> Saved | None:
