@@ -16,6 +16,9 @@ semantic process of its own.
 Peers: `truncate-head` keeps the beginning of the documents, `truncate-tail` their end, `truncate-both` both
 ends, `random` deletes sentences; all keep instruction and question and get the same budget. `bm25` is ours
 without embedder.
+
+`replay` says whether `auto` compresses where it pays (`_compress_replay`): `saved` of what `off` costs,
+`share_of_oracle` of what the best choices save, `worst_…` before the upstream where it comes off worst.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from benchmarks import _compress_engine, report
+from benchmarks import _compress_engine, _compress_replay, report
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
@@ -307,6 +310,11 @@ async def compare(data: Path, answers: int) -> tuple[dict[str, Figures], dict[st
                     theirs["uncompressed"] |= whole
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[name] = values
+            if len(figures) == len(sets):
+                documents, pairs = (read(data / name) for name in sets)
+                figures["replay"], theirs = await _compress_replay.replayed(documents, pairs, rank)
+                for peer, values in theirs.items():
+                    peers.setdefault(peer, {})["replay"] = values
     if not figures:
         raise SystemExit(f"there is neither {MULTI_DOCUMENT} nor {KEY_VALUE} in {data}")
     return figures, peers
@@ -330,7 +338,10 @@ def bench(
     machine = report.machine()
     figures, peers = asyncio.run(compare(data, answers))
     higher = {
-        key for file in figures.values() for key in file if not key.startswith(("ms_", "hard_ms_", "ttft_"))
+        key
+        for file in figures.values()
+        for key in file
+        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_"))
     }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
@@ -26,8 +27,10 @@ from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.keep_left_out import KeepLeftOut
 from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -109,12 +112,7 @@ def build_gateway(
     live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
     route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cascade: list[Step] = []
-    if any(len(entry.tiers) > 1 for entry in config.routes.values()):
-        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
-    if live.learners:
-        cascade = [Step(WatchRoute(live.learners)), *cascade, Step(HearTier())]
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    cached = _Cached.of(config, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
         Step(Settle(metrics, settled)),
         Step(
@@ -193,19 +191,20 @@ class _Cached:
     def of(
         cls,
         config: Config,
-        cascade: Sequence[Step],
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        live: LiveRoutes,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
-            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
+            upstream = [_compress(config, telemetry, metrics, None), call]
+            only = _cascaded(config, telemetry, upstream, subrequests, live)
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -228,8 +227,18 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
+        client = None if tier is None else tier.client
+        upstream = [_compress(config, telemetry, metrics, client), call]
+        if config.compress.reversible:
+            kept = Kept(store, settings.ttl_s)
+            upstream[1:1] = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
+        rest += [
+            Step(keeper, OnFailure.OPEN),
+            *_cascaded(config, telemetry, upstream, subrequests, live, client),
+        ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -240,7 +249,7 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        embeddings = [Step(vectors), *cascade, call]
+        embeddings = [Step(vectors), call]
         return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
@@ -256,6 +265,25 @@ class _Cached:
             await self.tier.close()
         if self.store is not None:
             await self.store.close()
+
+
+def _cascaded(
+    config: Config,
+    telemetry: Telemetry,
+    rest: list[Step],
+    subrequests: Subrequests,
+    live: LiveRoutes,
+    client: SemanticClient | None = None,
+) -> list[Step]:
+    """Return the hops behind the cache, with those that choose among a route's models if there is such a
+    route."""
+    routes = {name: route for name, route in config.routes.items() if len(route.tiers) > 1}
+    if not routes:
+        return rest
+    if live.learners:
+        rest = [Step(HearTier()), *rest]
+    cascade = Step(Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client), OnFailure.OPEN)
+    return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]
 
 
 def _compress(

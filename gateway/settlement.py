@@ -59,6 +59,11 @@ def route_of(ex: Exchange) -> str | None:
     return ">".join(dict.fromkeys(call.model for call in ex.calls)) or ex.route.label
 
 
+def reason_of(ex: Exchange) -> str | None:
+    """Return why the route's last call was made, or its answer stands; None where nothing was to decide."""
+    return (ex.calls[-1].reason or None) if ex.calls else None
+
+
 def charged_of(ex: Exchange) -> SettledCharge | None:
     """Return what was put on the accounts of a limited tenant."""
     used = ex.charged
@@ -90,6 +95,7 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
         dict(made.stages),
         made.ranked,
         _ms(made.seconds),
+        made.retrieved,
     )
 
 
@@ -112,6 +118,7 @@ def settle(ex: Exchange) -> SettledRequest:
         tenant=ex.tenant,
         model=ex.view.model if ex.view else "",
         route=route_of(ex),
+        route_reason=reason_of(ex),
         stream=ex.view.stream if ex.view else False,
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,

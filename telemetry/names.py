@@ -20,6 +20,7 @@ DECODE: Final = "decode"
 CACHE_EXACT: Final = "cache.exact"
 CACHE_SEMANTIC: Final = "cache.semantic"
 COMPRESS: Final = "compress"
+RETRIEVE: Final = "retrieve"
 ROUTE: Final = "route"
 ROUTE_SHADOW: Final = "route.shadow"
 
@@ -136,6 +137,8 @@ FOREBAY_COMPRESS_STAGES: Final = "forebay.compress.stages"
 """One text for each stage that saved something, such as `json 120`: tokens."""
 FOREBAY_COMPRESS_RANKED: Final = "forebay.compress.ranked"
 """An embedder took part; otherwise words alone decided."""
+FOREBAY_RETRIEVE_OUTCOMES: Final = "forebay.retrieve.outcomes"
+"""What became of each call of a model for text that was left out: `found`, `missing` and so on."""
 
 # Ours: engine
 FOREBAY_ENGINE_PROMPT_TOKENS: Final = "forebay.engine.prompt_tokens"
@@ -187,6 +190,7 @@ M_COMPRESS_REQUESTS: Final = "forebay_compress_requests"
 M_COMPRESS_TOKENS: Final = "forebay_compress_tokens"
 M_COMPRESS_SAVED: Final = "forebay_compress_saved_tokens"
 M_COMPRESS_DURATION: Final = "forebay_compress_duration_seconds"
+M_COMPRESS_RETRIEVALS: Final = "forebay_compress_retrievals"
 
 # The engine's have vLLM's suffixes, so that its dashboards need one substitution.
 M_WORKERS: Final = "forebay_workers"

@@ -51,7 +51,23 @@ def check(config: Config, document: Node) -> None:
         if len(set(route.tiers)) < len(route.tiers):
             raise ConfigError(f"{place}: the tiers of '{name}' are the same model")
         _check_knobs(name, route, config, document)
+        _check_judging(name, route, config, document)
         _check_policy(name, route, document)
+
+
+def _check_judging(name: str, route: RouteConfig, config: Config, document: Node) -> None:
+    plain = RouteConfig(route.tiers)
+    for key in ("streams", "hold_s", "classifier", "self_check", "samples"):
+        # What is shown has every key, so one that says nothing new is none.
+        if len(route.tiers) == 1 and getattr(route, key) != getattr(plain, key):
+            place = _place(document, "routes", name, key)
+            raise ConfigError(f"{place}: with one tier there is nothing to judge, so no '{key}'")
+    if route.classifier is not None and route.classifier.model not in {*config.models, *config.routes}:
+        place = _place(document, "routes", name, "classifier", "model")
+        model = route.classifier.model
+        raise ConfigError(
+            f"{place}: there is no model '{model}'{_near(model, {*config.models} - {ANY_MODEL})}"
+        )
 
 
 _KNOBS = ("quality", "budget", "latency")
@@ -181,6 +197,9 @@ def _check_compress(config: Config, document: Node) -> None:
         raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
     except BadMode as error:
         raise ConfigError(f"{place}: 'compress.mode' {error}") from None
+    if config.compress.reversible and config.cache is None:
+        place = _place(document, "compress", "reversible")
+        raise ConfigError(f"{place}: 'compress.reversible' keeps texts in the cache, and there is none")
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -28,6 +28,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Usd: TypeAlias = Annotated[float, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 TenantName: TypeAlias = Annotated[str, Meta(pattern=TENANT_NAME)]
+Streams: TypeAlias = Literal["route-only", "hold", "speculative"]
 KeyHash: TypeAlias = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 
 
@@ -131,12 +132,32 @@ class Price(Struct, frozen=True):
     cache_write: Usd | None = None
 
 
+class Capabilities(Struct, frozen=True):
+    """What a model can do, as far as a route has to know. What is not said depends on the upstream's kind."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    json: bool | None = None
+    """`response_format`."""
+    logprobs: bool | None = None
+    """Token probabilities, which tell how sure it was."""
+
+
 class Model(Struct, frozen=True):
     """A name that clients use and what stands behind it. Without `model` it goes upstream unchanged."""
 
     upstream: str
     model: str | None = None
     price: Price | None = None
+    capabilities: Capabilities = Capabilities()
+
+
+class Classifier(Struct, frozen=True):
+    """A model that says beforehand whether a question is simple or complex."""
+
+    model: str
+    deadline_ms: Annotated[float, Meta(gt=0)] = 1000.0
+    """How long a request waits for it."""
 
 
 class RouteConfig(Struct, frozen=True):
@@ -157,6 +178,15 @@ class RouteConfig(Struct, frozen=True):
     not said, and 0 is never."""
     judge: str | None = None
     """A model that says whether two answers agree where nothing simpler can."""
+    streams: Streams = "hold"
+    """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
+    hold_s: Seconds = 30.0
+    """How long a stream is held back before the next model is asked."""
+    classifier: Classifier | None = None
+    self_check: bool = False
+    """Ask the small model whether its answer is right, where that is not clear."""
+    samples: Annotated[int, Meta(ge=1, le=5)] = 1
+    """Answers of the small model that are compared with one another, where its answer is not clear."""
 
 
 class Limits(Struct, frozen=True):
@@ -258,6 +288,8 @@ class CompressConfig(Struct, frozen=True):
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
     """How long a prompt waits for its passages to be compared with the question."""
+    reversible: bool = False
+    """Keep what is left out, and let models of callers that use tools ask for it."""
 
 
 class TelemetryConfig(Struct, frozen=True):

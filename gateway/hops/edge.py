@@ -11,7 +11,14 @@ from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.settlement import cost_of, route_of, timings_of
 from gateway.state.keys.keyring import Keyring
-from gateway.wire.headers import COMPRESS, compress_mode, refuse_unknown, wants_report
+from gateway.wire.headers import (
+    COMPRESS,
+    compress_mode,
+    refuse_unknown,
+    session_name,
+    stream_mode,
+    wants_report,
+)
 from gateway.wire.request import Endpoint, read_request
 from telemetry import names
 from telemetry.context import parse
@@ -37,6 +44,7 @@ class Edge:
         ex.tenant, ex.limits = identity.tenant, identity.limits
         refuse_unknown(ex.headers)
         ex.report = wants_report(ex.headers)
+        ex.streams, ex.session = stream_mode(ex.headers), session_name(ex.headers)
         ex.compress = self._compress_mode(ex)
         _check_media_type(ex.headers.get("content-type", ""))
         ex.body = await ex.receive(self._max_body_bytes)

@@ -14,6 +14,7 @@ from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Pric
 from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from gateway.routing.capabilities import capabilities
 from gateway.routing.policy import unlearned
 from gateway.wire import headers
 from router.policy.base import Policy
@@ -46,7 +47,7 @@ class RouteByName:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
         if (wanted := ex.headers.get(headers.ROUTE)) is not None:
-            ex.route = _tier(ex.route, wanted)
+            ex.route, ex.reason = _tier(ex.route, wanted), "the request names it"
         return await next(ex)
 
     def price(self, model: str) -> Price | None:
@@ -72,7 +73,8 @@ class RouteByName:
 
 def _route(config: Config, name: str) -> Route:
     model = config.models[name]
-    return Route(name, name, model, model.model or _own_name(config, model) or name)
+    can = capabilities(model, config.upstreams[model.upstream])
+    return Route(name, name, model, model.model or _own_name(config, model) or name, can)
 
 
 def _tier(route: Route, wanted: str) -> Route:

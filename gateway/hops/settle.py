@@ -13,7 +13,7 @@ from gateway.cost import cost_usd
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.settlement import compression_of, cost_of, route_of, settle, timings_of, trace_id_of
+from gateway.settlement import compression_of, cost_of, reason_of, route_of, settle, timings_of, trace_id_of
 from gateway.state.settled import SettledRequest, SettledRequests
 from gateway.wire import headers
 from gateway.wire.errors import error_answer
@@ -158,6 +158,8 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent["server-timing"] = ", ".join([*parts, ours])
     if (route := route_of(ex)) is not None:
         sent[headers.ROUTE] = headers.printable(route)
+    if (reason := reason_of(ex)) is not None:
+        sent[headers.ROUTE_REASON] = headers.one_line(reason)
     if (trace_id := trace_id_of(ex)) is not None:
         sent[headers.TRACE_ID] = trace_id
     if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:

@@ -1,1 +1,1 @@
-"""Routes that learn while they serve: what is watched, compared and kept, around `router.policy.of_many`."""
+"""Around a route's policy: what models can do, conversations, second opinions, and what is learned live."""

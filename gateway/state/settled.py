@@ -35,6 +35,8 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     stages: dict[str, int]
     ranked: bool
     ms: float
+    retrieved: int = 0
+    """How often the model asked for what was left out."""
 
 
 class SettledCall(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +84,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str
     model: str
     route: str | None
+    route_reason: str | None = None
+    """Why, if there was something to decide."""
     stream: bool
     status: int | None
     error: str | None

@@ -143,6 +143,11 @@ class GatewayMetrics:
         self._compress_duration = self._distributions(
             names.M_COMPRESS_DURATION, "Time that compressing a prompt took.", ("mode",), OVERHEAD_BUCKETS
         )
+        self._compress_retrievals = self._counts(
+            names.M_COMPRESS_RETRIEVALS,
+            "Calls of models for text that was left out of their prompts, by what became of them.",
+            ("outcome",),
+        )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
         in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
@@ -263,6 +268,11 @@ class GatewayMetrics:
             # Naming what was left out may take more than a small cut saved.
             self._compress_saved.of(stage).inc(max(0, saved))
         self._compress_duration.of(kind).observe(seconds)
+
+    def retrieved(self, outcome: str) -> None:
+        """Count a model's call for text that was left out, or `unavailable` for a prompt that could not be
+        kept."""
+        self._compress_retrievals.of(outcome).inc()
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

@@ -184,8 +184,8 @@ async def test_auto_compresses_where_it_pays(upstream: ScriptedUpstream, tmp_pat
                     gateway, json.dumps(chat(model, messages=[{"role": "user", "content": asked}])).encode()
                 )
                 changed[model] += len(sent(upstream)["messages"][0]["content"]) < len(asked)
-    # Some conversations are left whole to see how answers grow.
-    assert changed["m"] >= 8 and changed["free"] == 0
+    # About half of the first conversations are left whole to see whether answers grow.
+    assert 3 <= changed["m"] <= 10 and changed["free"] == 0
 
 
 async def test_stages_can_be_switched_off(upstream: ScriptedUpstream, tmp_path: Path) -> None:
