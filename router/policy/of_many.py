@@ -221,12 +221,12 @@ class OfMany:
         # A tier that has not been called yet is taken to use as many tokens as the others do.
         others = max(seen, key=lambda usual: usual.output_tokens, default=_UNSEEN)
         # A budget is a mean, so what is usual counts; else the request itself does.
-        by_mean = isinstance(self._experience.knob, Budget)
+        by_mean = isinstance(self._experience.knob, Budget) and bool(seen)
         for at, tier in enumerate(self._tiers):
             usual = self._experience.usual[tier.name]
             usual = usual if usual.calls else others
-            own = 0 if by_mean and seen else facts.tokens
-            tokens, output = own or usual.input_tokens, usual.output_tokens
+            output = usual.output_tokens
+            tokens = usual.input_tokens if by_mean or not facts.tokens else facts.tokens
             warm = facts.warm.get(at, 0.0)
             price = tier.input or 0.0
             read = price if tier.cache_read is None else tier.cache_read
