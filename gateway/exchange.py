@@ -17,6 +17,7 @@ from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.routing.capabilities import ANY, Can
 from gateway.routing.watched import Watched
 from gateway.state.ledger.base import Used
+from gateway.window.outcome import Fitted
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome
@@ -52,6 +53,8 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    fitted: Fitted | None = None
+    """How a prompt that was longer than the window was made to fit."""
     reason: str = ""
     """Why this model was called; of a route's last call, why its answer stands."""
     usage_added: bool = False
@@ -119,6 +122,10 @@ class Exchange:
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    fit: Mode = OFF
+    """The mode that was asked for, whatever `compress` becomes: a second call has to fit as well."""
+    fitted: Fitted | None = None
+    """How the next call's prompt was made to fit."""
     reason: str = ""
     """Why the next call goes where it goes, in a line."""
     logprobs: bool = False
@@ -126,6 +133,8 @@ class Exchange:
     calls: list[Call] = field(default_factory=list)
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""
+    asked_for: bool = True
+    """A client waits for the answer; nobody does for that of a refresh."""
     inner: list[Exchange] = field(default_factory=list)
     """The requests that this one has made."""
     watched: Watched | None = None

@@ -13,7 +13,9 @@ from gateway.state.settled import (
     SettledCall,
     SettledCharge,
     SettledCompression,
+    SettledFit,
     SettledRequest,
+    SettledSavings,
     SettledUsage,
     Timings,
 )
@@ -55,6 +57,8 @@ def cost_of(ex: Exchange) -> float | None:
 def route_of(ex: Exchange) -> str | None:
     """Return the model that answers; of a route with two, those that were called: `small>large`."""
     if ex.route is None or ex.route.tiers is None:
+        if ex.calls and (fitted := ex.calls[-1].fitted) is not None and not fitted.shorter:
+            return fitted.model
         return None if ex.route is None else ex.route.label
     return ">".join(dict.fromkeys(call.model for call in ex.calls)) or ex.route.label
 
@@ -99,6 +103,25 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
     )
 
 
+def fit_of(ex: Exchange) -> SettledFit | None:
+    """Return how the prompt of the last call came to fit, if it was too long."""
+    made = ex.calls[-1].fitted if ex.calls else None
+    if made is None:
+        return None
+    return SettledFit(
+        made.strategy,
+        made.model,
+        made.window,
+        made.tokens_before,
+        made.tokens_after,
+        made.exact,
+        made.windows,
+        made.left_out,
+        made.calls,
+        _ms(made.seconds),
+    )
+
+
 def trace_id_of(ex: Exchange) -> str | None:
     """Return the trace that the request belongs to: ours, or the caller's if we do not trace."""
     if ex.span.context.valid:
@@ -106,7 +129,7 @@ def trace_id_of(ex: Exchange) -> str | None:
     return ex.caller.trace_id if ex.caller is not None else None
 
 
-def settle(ex: Exchange) -> SettledRequest:
+def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledRequest:
     """Return the record of a request, complete or as far as it has come."""
     error = ex.failure()
     if error is None and ex.error is not None:
@@ -129,6 +152,8 @@ def settle(ex: Exchange) -> SettledRequest:
         cost_usd=cost_of(ex),
         charged=charged_of(ex),
         compression=compression_of(ex),
+        savings=savings,
+        fit=fit_of(ex),
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from yarl import URL
 
-from gateway.compression.mode import BadMode, UnbuiltMode, read_mode
+from gateway.compression.mode import BadMode, read_mode
 from gateway.config.document import Node, Place
 from gateway.config.schema import (
     ANY_MODEL,
     LOOPBACK,
     Config,
     EngineUpstream,
+    FitConfig,
     OpenAIUpstream,
     RouteConfig,
     SharedCache,
@@ -192,14 +193,34 @@ def _shared_twice(one: SharedCache, other: SharedCache) -> str | None:
 def _check_compress(config: Config, document: Node) -> None:
     place = _place(document, "compress", "mode")
     try:
-        read_mode(config.compress.mode)
-    except UnbuiltMode as error:
-        raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
+        mode = read_mode(config.compress.mode)
     except BadMode as error:
         raise ConfigError(f"{place}: 'compress.mode' {error}") from None
     if config.compress.reversible and config.cache is None:
         place = _place(document, "compress", "reversible")
         raise ConfigError(f"{place}: 'compress.reversible' keeps texts in the cache, and there is none")
+    if config.compress.fit is not None:
+        _check_fit(config.compress.fit, config, document)
+    elif mode.kind == "fit":
+        raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
+
+
+def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
+    place = _place(document, "compress", "fit", "strategies")
+    if len(set(fit.strategies)) < len(fit.strategies):
+        raise ConfigError(f"{place}: 'compress.fit.strategies' names one twice")
+    place = _place(document, "compress", "fit", "longer")
+    if fit.longer and "longer" not in fit.strategies:
+        raise ConfigError(
+            f"{place}: 'compress.fit.longer' has no effect without 'longer' among the strategies"
+        )
+    known = config.models.keys() - {ANY_MODEL}
+    for name in fit.longer:
+        if name not in known:
+            raise ConfigError(f"{place}: there is no model '{name}'{_near(name, known)}")
+        model = config.models[name]
+        if model.context is None and isinstance(config.upstreams[model.upstream], OpenAIUpstream):
+            raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
 
 
 def _check_tenants(config: Config, document: Node) -> None:

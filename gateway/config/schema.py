@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from backend_engine.protocol import MAX_PRIORITY
-from gateway.compression.mode import STAGES, Stage
+from gateway.compression.mode import STAGES, WAYS, Stage, Way
 
 ANY_MODEL = "*"
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -130,6 +130,9 @@ class Price(Struct, frozen=True):
     output: Usd = 0.0
     cache_read: Usd | None = None
     cache_write: Usd | None = None
+    batch: Share | None = None
+    """What part of all this the provider's batch takes, for the ledger's comparison; requests are sent one
+    by one all the same."""
 
 
 class Capabilities(Struct, frozen=True):
@@ -150,6 +153,8 @@ class Model(Struct, frozen=True):
     model: str | None = None
     price: Price | None = None
     capabilities: Capabilities = Capabilities()
+    context: Count | None = None
+    """Tokens that prompt and answer may have together. A bundled engine says so itself; the lower counts."""
 
 
 class Classifier(Struct, frozen=True):
@@ -279,15 +284,31 @@ class CacheConfig(Struct, frozen=True):
     """Who shares answers; everybody else's are his own."""
 
 
+class FitConfig(Struct, frozen=True):
+    """What becomes of prompts that are longer than their model's window. `fit: null` switches it off."""
+
+    strategies: Annotated[tuple[Way, ...], Meta(min_length=1)] = WAYS
+    """Those that may be used. What suits the question is tried first, then the others in this order."""
+    longer: tuple[str, ...] = ()
+    """Models of longer windows to which such a prompt may go whole, beside the tiers of its own route."""
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Calls of its own that a request has under way at once."""
+    max_calls: Count = 64
+    """Calls of its own that a request may make."""
+    deadline_s: Seconds = 120.0
+    """How long these calls may take together."""
+
+
 class CompressConfig(Struct, frozen=True):
     """What happens to prompts that do not say by `x-forebay-compress`."""
 
     mode: str = "lossless"
-    """`off`, `lossless`, `auto` or `ratio:N`."""
+    """`off`, `lossless`, `auto`, `ratio:N` or `fit`."""
     stages: tuple[Stage, ...] = STAGES
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
     """How long a prompt waits for its passages to be compared with the question."""
+    fit: FitConfig | None = FitConfig()
     reversible: bool = False
     """Keep what is left out, and let models of callers that use tools ask for it."""
 

@@ -18,7 +18,7 @@ from gateway.exchange import Exchange, Tiers
 from gateway.hops.held import GivenUp, HeldStream, Taken, hold
 from gateway.hops.speculative import Speculation
 from gateway.pipeline import Next
-from gateway.routing.case import Case, ForTheLast, read_case
+from gateway.routing.case import Case, Fits, ForTheLast, read_case
 from gateway.routing.classifier import Classify
 from gateway.routing.second_look import SecondLook
 from gateway.routing.sessions import Sessions
@@ -131,6 +131,8 @@ class Cascade:
         rest: Next,
         subrequests: Subrequests,
         client: SemanticClient | None = None,
+        *,
+        fits: Fits,
     ) -> None:
         """`rest` runs the hops that follow, also when this one has returned: a stream that is taken back goes
         on with another model. `client` compares texts, where there is a semantic process."""
@@ -147,6 +149,7 @@ class Cascade:
         }
         self._tracer = tracer
         self._rest = rest
+        self._fits = fits
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         if ex.route is None or ex.view is None or (tiers := ex.route.tiers) is None:
@@ -167,7 +170,7 @@ class Cascade:
         try:
             judgeable = not (ex.view.stream and streams == "route-only")
             try:
-                case = read_case(ex, tiers, beside.sessions, judgeable=judgeable)
+                case = read_case(ex, tiers, beside.sessions, self._fits, judgeable=judgeable)
             except ForTheLast as why:
                 ex.reason = str(why)
                 return await next(ex)

@@ -59,9 +59,12 @@ class Compress:
         self._s_per_char = 25e-6
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
+        if ex.fitted is not None and ex.fitted.shorter:
+            # It is as short as it has to be, and its edits are in bytes of the client's own.
+            return await next(ex)
         # Whoever calls again, perhaps with the whole prompt, starts from the client's own.
         ex.compression = None
-        if ex.compress.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.view is None:
+        if ex.compress.kind in ("off", "fit") or ex.endpoint is not Endpoint.CHAT or ex.view is None:
             return await next(ex)
         place = ex.view.spans.get("messages")
         if place is None or not MIN_CHARS <= place.end - place.start <= MAX_BYTES:

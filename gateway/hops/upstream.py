@@ -39,7 +39,7 @@ class CallUpstream:
             raise HopFailed("The upstream was called before the request was read and routed.")
         upstream = self._upstreams[ex.route.target.upstream]
         call = Call(upstream.name, ex.route.model, ex.route.target)
-        call.compression, call.reason = ex.compression, ex.reason
+        call.compression, call.fitted, call.reason = ex.compression, ex.fitted, ex.reason
         ex.calls.append(call)
         span = self._tracer.start(
             names.operation_span(ex.endpoint.operation, ex.route.upstream_model),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.compression.remembered import digest
 from gateway.exchange import Exchange, Route, Tiers
@@ -18,6 +18,9 @@ from gateway.wire.request import Endpoint
 from router.before.query import Query
 from router.before.query_signs import query_signs
 from router.policy.base import Choice, Facts
+
+Fits: TypeAlias = Callable[[Route, bytes, str], bool]
+"""Whether a model's context window holds the prompt of a request of that tenant, as far as is known."""
 
 
 class ForTheLast(Exception):
@@ -77,7 +80,7 @@ class Case:
         return None if why is None else f"session: stays with {tiers.routes[last].label}, as {why}"
 
 
-def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, *, judgeable: bool) -> Case:
+def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, fits: Fits, *, judgeable: bool) -> Case:
     """Return what is known of a request before any model has answered. Raises ForTheLast."""
     asked = read_asked(ex.body) if ex.endpoint is Endpoint.CHAT else None
     question = None if asked is None else asked.question()
@@ -91,7 +94,9 @@ def read_case(ex: Exchange, tiers: Tiers, sessions: Sessions, *, judgeable: bool
     needs = needs_of(asked)
 
     def lacking(route: Route) -> str | None:
-        return lacks(route.can, needs)
+        return lacks(route.can, needs) or (
+            None if fits(route, ex.body, ex.tenant) else "has too short a window"
+        )
 
     found = able(tiers.routes, lacking)
     facts = Facts(

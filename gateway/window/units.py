@@ -36,7 +36,7 @@ def units(text: str, most: int, count: Count) -> list[Unit]:
     anywhere. `count` must never find fewer tokens in a text than in a part of it.
     """
     found: list[Unit] = []
-    for number, (start, end, kind) in enumerate(_blocks(text)):
+    for start, end, kind, number in _segments(text):
         for first, last in pairwise(_borders(text, start, end, kind, most, count)):
             tokens = count(text[first:last])
             if tokens <= most:
@@ -46,23 +46,26 @@ def units(text: str, most: int, count: Count) -> list[Unit]:
     return found
 
 
-def _blocks(text: str) -> list[tuple[int, int, Kind]]:
-    """Return where paragraphs, fences and pieces of JSON begin and end; a heading goes with what follows."""
-    blocks: list[tuple[int, int, Kind]] = []
-    start = end = 0
+def _segments(text: str) -> list[tuple[int, int, Kind, int]]:
+    """Return where paragraphs, fences and pieces of JSON begin and end, and the numbers of their blocks.
+
+    White space goes with what stands before it, and a heading is of one block with what follows.
+    """
+    found: list[tuple[int, int, Kind, int]] = []
+    start = end = number = 0
     kind: Kind = "gap"
     heading = False
     for segment in segments(text):
         begin, end = end, end + len(segment.text)
         if segment.kind == "gap":
             continue
-        if kind != "gap" and not (heading and kind == segment.kind):
-            blocks.append((start, begin, kind))
+        if kind != "gap":
+            found.append((start, begin, kind, number))
+            number += not (heading and segment.kind == "text")
             start = begin
-        # White space at the very beginning belongs to the first block.
         heading = segment.kind == "text" and _is_heading(segment.text)
         kind = segment.kind
-    return [*blocks, (start, end, kind)] if end else blocks
+    return [*found, (start, end, kind, number)] if end else found
 
 
 def _is_heading(text: str) -> bool:
@@ -73,13 +76,13 @@ def _borders(text: str, start: int, end: int, kind: Kind, most: int, count: Coun
     """Return where a block may be taken apart, its two ends included."""
     block = text[start:end]
     if kind == "text":
+        # The white space behind it would look like lines of its own.
         pieces = [
-            (passage.lead + unit if place == 0 else unit)
-            for passage in passages(block)
-            for place, unit in enumerate(passage.units or [""])
+            passage.lead + unit if place == 0 else unit
+            for passage in passages(block.rstrip())
+            for place, unit in enumerate(passage.units)
         ]
-        # A heading's white space, or that behind the block, may have become a piece of its own.
-        return [start, *(start + at for at in _with_their_space(block, pieces)), end]
+        return [start, *(start + at for at in accumulate(map(len, pieces[:-1]))), end]
     if kind == "json" and count(block) > most and (found := records(block)) is not None:
         borders, at = [start], len(found.before)
         for unit in found.units:
@@ -90,13 +93,6 @@ def _borders(text: str, start: int, end: int, kind: Kind, most: int, count: Coun
         # The frame before the first record goes with it.
         return [start, *borders[2:], end]
     return [start, end]
-
-
-def _with_their_space(block: str, pieces: list[str]) -> Iterator[int]:
-    """Yield the borders inside a block behind which something else than white space begins."""
-    for border, piece in zip(accumulate(map(len, pieces[:-1])), pieces[1:], strict=True):
-        if piece and not piece.isspace() and border:
-            yield border
 
 
 def _lines(text: str, start: int, end: int, most: int, count: Count) -> Iterator[tuple[int, int, int]]:

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import cast, get_args
 from urllib.parse import quote
 
-from gateway.compression.mode import BadMode, Mode, UnbuiltMode, read_mode
+from gateway.compression.mode import BadMode, Mode, read_mode
 from gateway.config.schema import Streams
-from gateway.errors import InvalidRequest, NotBuilt
+from gateway.errors import InvalidRequest
 
 REQUEST_ID = "x-forebay-request-id"
 TRACE_ID = "x-forebay-trace-id"
@@ -93,14 +93,12 @@ def session_name(headers: Mapping[str, str]) -> str | None:
 
 
 def compress_mode(headers: Mapping[str, str]) -> Mode | None:
-    """Return how much of the prompt may go, None if it is not said. Raises NotBuilt, InvalidRequest."""
+    """Return how much of the prompt may go, None if it is not said. Raises InvalidRequest."""
     value = headers.get(COMPRESS)
     if value is None:
         return None
     try:
         return read_mode(value)
-    except UnbuiltMode:
-        raise NotBuilt(f"'{COMPRESS}: {value}' is not built yet.", param=COMPRESS) from None
     except BadMode as error:
         raise InvalidRequest(f"The header '{COMPRESS}' {error}.", param=COMPRESS) from None
 
