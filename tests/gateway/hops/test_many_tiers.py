@@ -1,4 +1,4 @@
-"""The cascade among three tiers, whatever the policy: each is asked once, and one answer reaches the client."""
+"""The cascade among three tiers, whatever the policy: each is asked once, and one answer stands."""
 
 from __future__ import annotations
 
