@@ -188,7 +188,7 @@ class RouteConfig(Struct, frozen=True):
     streams: Streams = "hold"
     """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
     hold_s: Seconds = 30.0
-    """How long a stream is held back before the next model is asked."""
+    """How long a stream is held back before the last model is asked."""
     classifier: Classifier | None = None
     self_check: bool = False
     """Ask the small model whether its answer is right, where that is not clear."""
