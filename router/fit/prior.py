@@ -19,6 +19,9 @@ from router.fit.signal import auroc, measure
 from router.outcomes import Outcome
 from router.prior import Prior
 
+PENALTY = 10.0
+"""Less than where one kind of question is learned from: what many kinds have in common is hardly noise."""
+
 
 def fit_prior(
     model: str,
@@ -32,7 +35,7 @@ def fit_prior(
     The large tier is taken to be right always. Raises TooFewOutcomes if all answers are alike.
     """
     parts = by_kind(kinds)
-    confidence, unseen = fit_confidence(signs, right, parts)
+    confidence, unseen = fit_confidence(signs, right, parts, PENALTY)
     flags = np.array(right, dtype=bool)
     found = auroc(unseen, flags)
     said = [f"the answer tells right from wrong with an AUROC of {found:.3f} on kinds not learned from"]
