@@ -91,7 +91,7 @@ def measure_live(
         )
     found, peers = confidence_figures(past, rest, confidence, table)
     found |= served_figures(served, rest, table)
-    found |= _costs(served, rest, counted)
+    found |= costs(served, rest, counted)
     found["overhead"] = overhead(learned, long)
     found["policy"] = list(learned.said)
     found["questions"] = {"learned_from": len(past), "judged": len(rest), "served": len(served)}
@@ -131,7 +131,7 @@ def learn(past: Sequence[Answered], table: dict[str, str]) -> tuple[Learned, Con
     weak = np.array([answer.right for answer in past])
     strong = np.array([is_right(answer.question, table[answer.question.text]) for answer in past])
     confidence, unseen = fit_confidence(signs, weak.tolist(), parts, PENALTY)
-    signal = measure(-unseen, np.subtract(strong, weak, dtype=float), parts)
+    signal = measure(-unseen, np.subtract(strong, weak, dtype=float), [np.arange(len(past))])
     escalation = for_quality(-unseen, weak, strong, QUALITY, trust=signal.trust)
     if escalation != ALL_LARGE:
         own = np.array([-score(confidence, sign) for sign in signs])
@@ -196,7 +196,7 @@ def served_figures(served: Sequence[Served], rest: Sequence[Answered], table: di
     return out
 
 
-def _costs(served: Sequence[Served], rest: Sequence[Answered], counted: mock_large.Count) -> Figures:
+def costs(served: Sequence[Served], rest: Sequence[Answered], counted: mock_large.Count) -> Figures:
     """Return the sums of all costs. Raises BadRun if they do not add up."""
     said, recorded = (sum(one.cost_usd for one in served), sum(one.recorded_usd for one in served))
     small = {answer.question.text: answer for answer in rest}

@@ -42,7 +42,9 @@ def fit_prior(
     outcomes = [Outcome(prompt, ok, True) for prompt, ok in zip(prompts, right, strict=True)]
     data = QueryOutcomes(outcomes, [query_signs(prompt) for prompt in prompts], None)
     rows = np.arange(len(prompts))
-    signal = measure(data.unseen(rows, parts), (~flags).astype(float), parts)
+    # Whole kinds may be right or wrong: what tells them apart shows only where all are ranked together, and
+    # models that differ by one kind of many have about the same zero.
+    signal = measure(data.unseen(rows, parts), (~flags).astype(float), [rows])
     said.append(signal.said("the query alone"))
     query = data.fit(rows) if signal.helps else None
     return Prior(model, len(prompts), confidence, query, tuple(said))
