@@ -35,10 +35,10 @@ from benchmarks.report import Figures
 from router.after.confidence import Confidence
 from router.after.signs import AnswerSigns, signs_of
 from router.fit.answers import fit_confidence
-from router.fit.knobs import for_quality, of_share, probabilities
+from router.fit.knobs import for_quality, probabilities
 from router.fit.prior import PENALTY, by_kind
 from router.fit.signal import measure
-from router.policy.escalation import ALL_LARGE, FARTHEST
+from router.policy.escalation import ALL_LARGE, FARTHEST, of_share
 from router.policy.learned import Learned, save
 from router.prior import load_prior
 
@@ -68,9 +68,10 @@ class Served:
     question: Question
     right: bool
     route: str
-    cost_usd: float
-    """As the header says it, or the report at the end of a stream."""
-    recorded_usd: float
+    cost_usd: float | None
+    """As the header says it, or the report at the end of a stream; None where a small model's stream was
+    broken off, since nobody knows then what it would have counted."""
+    recorded_usd: float | None
     cache: str
     ms: float
 
@@ -91,7 +92,7 @@ def measure_live(
         )
     found, peers = confidence_figures(past, rest, confidence, table)
     found |= served_figures(served, rest, table)
-    found |= costs(served, rest, counted)
+    found |= costs(served, rest, table, counted)
     found["overhead"] = overhead(learned, long)
     found["policy"] = list(learned.said)
     found["questions"] = {"learned_from": len(past), "judged": len(rest), "served": len(served)}
@@ -134,7 +135,7 @@ def learn(past: Sequence[Answered], table: dict[str, str]) -> tuple[Learned, Con
     signal = measure(-unseen, np.subtract(strong, weak, dtype=float), [np.arange(len(past))])
     escalation = for_quality(-unseen, weak, strong, QUALITY, trust=signal.trust)
     if escalation != ALL_LARGE:
-        own = np.array([-score(confidence, sign) for sign in signs])
+        own = [-score(confidence, sign) for sign in signs]
         escalation = of_share(own, float(probabilities(escalation, -unseen).mean()))
     said = (signal.said("the small model's answer"),)
     return Learned(QUALITY, len(past), "answer", escalation, None, confidence, said), confidence
@@ -196,20 +197,39 @@ def served_figures(served: Sequence[Served], rest: Sequence[Answered], table: di
     return out
 
 
-def costs(served: Sequence[Served], rest: Sequence[Answered], counted: mock_large.Count) -> Figures:
-    """Return the sums of all costs. Raises BadRun if they do not add up."""
-    said, recorded = (sum(one.cost_usd for one in served), sum(one.recorded_usd for one in served))
+def costs(
+    served: Sequence[Served], rest: Sequence[Answered], table: dict[str, str], counted: mock_large.Count
+) -> Figures:
+    """Return the sums of all costs. Raises BadRun if any is not what tokens and prices make it."""
     small = {answer.question.text: answer for answer in rest}
-    paid = [small[one.question.text] for one in served if SMALL in one.route.split(">")]
-    due = 1e-6 * (
-        sum(one.input_tokens for one in paid) * _SMALL_PRICE["input"]
-        + sum(one.output_tokens for one in paid) * _SMALL_PRICE["output"]
-        + counted.prompt_tokens * _LARGE_PRICE["input"]
-        + counted.completion_tokens * _LARGE_PRICE["output"]
-    )
-    if abs(said - recorded) > 1e-9 or abs(recorded - due) > 1e-9:
-        raise BadRun(f"the answers say ${said:.9f}, the records ${recorded:.9f}, and ${due:.9f} is due")
-    return {"cost_usd": {"answers": round(said, 9), "records": round(recorded, 9), "due": round(due, 9)}}
+    said = recorded = due = 0.0
+    unknown = calls = 0
+    for one in served:
+        text, cost = one.question.text, 0.0
+        if SMALL in one.route.split(">"):
+            answer = small[text]
+            cost += _price(answer.input_tokens, answer.output_tokens, _SMALL_PRICE)
+        if LARGE in one.route.split(">"):
+            calls += 1
+            usage = mock_large.usage_of(text, table[text])
+            cost += _price(usage["prompt_tokens"], usage["completion_tokens"], _LARGE_PRICE)
+        if one.cost_usd is None or one.recorded_usd is None:
+            unknown += 1
+            continue
+        if abs(one.cost_usd - cost) > 1e-9 or abs(one.recorded_usd - cost) > 1e-9:
+            raise BadRun(
+                f"{text!r} by {one.route} is due ${cost:.9f}; the answer says ${one.cost_usd:.9f} "
+                f"and the record ${one.recorded_usd:.9f}"
+            )
+        said, recorded, due = said + one.cost_usd, recorded + one.recorded_usd, due + cost
+    if counted.requests != calls:
+        raise BadRun(f"the large model answered {counted.requests} requests where the answers say {calls}")
+    sums = {"answers": round(said, 9), "records": round(recorded, 9), "due": round(due, 9)}
+    return {"cost_usd": sums | {"broken_off": unknown}}
+
+
+def _price(input_tokens: int, output_tokens: int, price: dict[str, float]) -> float:
+    return 1e-6 * (input_tokens * price["input"] + output_tokens * price["output"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,13 +331,13 @@ async def _serve(http: aiohttp.ClientSession, question: Question, *, stream: boo
     text, report = _streamed(got) if stream else (_whole(got), None)
     async with http.get(f"/forebay/requests/{headers['x-forebay-request-id']}") as response:
         record = json.loads(await response.read())
-    cost = float(headers["x-forebay-cost-usd"]) if report is None else float(report["cost_usd"])
+    cost = headers["x-forebay-cost-usd"] if report is None else report["cost_usd"]
     return Served(
         question,
         is_right(question, text),
-        headers["x-forebay-route"],
-        cost,
-        float(record["cost_usd"]),
+        record["route"],
+        None if cost is None else float(cost),
+        record["cost_usd"],
         headers["x-forebay-cache"],
         ms,
     )

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from benchmarks._live_answers import LongAnswer
 from benchmarks.report import Figures
-from gateway.wire.asked import read_small_answer
+from gateway.wire.reply import read_reply
 from router.after.signs import SmallAnswer, signs_of
 from router.before.linear import Linear
 from router.before.neighbours import NEAREST
@@ -37,15 +37,15 @@ def overhead(learned: Learned, answers: Sequence[LongAnswer]) -> Figures:
     """Return milliseconds of wall time."""
     policy = OfTwo(learned)
     said = [answer.said for answer in answers if 100 <= len(answer.said.tokens) <= 300]
-    bodies = [(answer.body, answer.said.prompt) for answer in answers]
+    bodies = [answer.body for answer in answers]
 
     def judge(answer: SmallAnswer) -> None:
         facts = Facts(Query(None, query_signs(answer.prompt)), 0.5, (True, True))
         policy.first(facts)
         policy.after(facts, {0: signs_of(answer)})
 
-    def read(body: tuple[bytes, str]) -> None:
-        read_small_answer(*body, None)
+    def read(body: bytes) -> None:
+        read_reply(body)
 
     model, queries = _with_vectors()
 

@@ -97,12 +97,15 @@ async def test_what_the_small_tier_does_not_know_goes_to_the_large_one(tmp_path:
 
     figures = served_figures(served, rest, table)
     unknown = sum(question.kind not in KNOWN for question in REST)
-    assert figures["routes"] == {"smollm2": len(REST) - unknown, "smollm2>large": unknown}
+    escalated = figures["routes"]["smollm2>large"]
+    # Many answers look exactly alike here, and of those at the threshold a share is kept by lot.
+    assert 0.85 * unknown <= escalated <= unknown
+    assert figures["routes"] == {"smollm2": len(REST) - escalated, "smollm2>large": escalated}
     assert figures["small_alone"] < 0.5 < 0.85 < figures["served_accuracy"]
-    assert figures["realised_quality"] >= 0.95
-    assert counted.requests == unknown
+    assert figures["realised_quality"] >= 0.9
+    assert counted.requests == escalated
     # Raises if the answers, the records and the mock do not agree.
-    assert costs(served, rest, counted)["cost_usd"]["due"] > 0
+    assert costs(served, rest, table, counted)["cost_usd"]["due"] > 0
 
     found, peers = confidence_figures(past, rest, confidence, table)
     assert found["auroc"] > 0.99
