@@ -107,10 +107,11 @@ async def replay(
 ) -> Replay:
     """Send all requests in their order by the workload's callers. Raises BadRun.
 
-    `whole_bill`: the paid model's bill must be the gateway's own account to the cent's last part.
+    `whole_bill`: the paid model answers all of it, so its bill must be the gateway's own account.
     """
     headers = {"content-type": "application/json", **target.headers(workload)}
-    await _warm_up(http, target, workload, headers)
+    if whole_bill:
+        await _warm_up(http, target, workload, headers)
     before = await _bill(http, paid, target.key)
     threads = iter(workload.threads)
     ms: list[float] = []
@@ -147,9 +148,10 @@ async def _warm_up(
     http: aiohttp.ClientSession, target: Target, workload: Workload, headers: dict[str, str]
 ) -> None:
     """Open the connections with requests that the paid model refuses: they cost and store nothing."""
-    for _ in range(4):
-        asks = [{"model": target.model, "messages": [{"role": "user", "content": "warm up"}]}]
-        await asyncio.gather(*(_ask(http, target, ask, headers) for ask in asks * workload.callers))
+    for time_ in range(4):
+        texts = [f"warm up {time_} {caller}" for caller in range(workload.callers)]
+        bodies = [{"model": target.model, "messages": [{"role": "user", "content": text}]} for text in texts]
+        await asyncio.gather(*(_ask(http, target, body, headers) for body in bodies))
 
 
 async def _ask(

@@ -81,7 +81,8 @@ class Counterfactual:
     def _spared(self, ex: Exchange, direct: Route, saved: Saved) -> None:
         """Count what came from the cache, or from a call that another request answers for."""
         cache = ex.cache
-        if cache is None:
+        if cache is None or ex.status != 200:
+            # Nothing is saved by whoever gets the error that another request has got.
             return
         layer = _LAYERS.get(cache.verdict, names.SAVED_EXACT)
         if not (cache.stored or cache.followed):

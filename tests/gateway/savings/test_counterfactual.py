@@ -132,6 +132,15 @@ def test_who_follows_a_call_saves_what_its_leader_paid() -> None:
     assert money(of(ex)) == {"coalesced": 1_200_000}
 
 
+def test_who_follows_a_call_into_its_error_saves_nothing() -> None:
+    ex = exchange(PLAIN)
+    failed = call(PLAIN, 0, 0)
+    failed.outcome.usage, failed.status, failed.error = None, 400, "400"
+    ex.cache = CacheState(Directives(), verdict="coalesced", followed=[failed])
+    ex.status = 400
+    assert Counterfactual(()).saved(ex) is None
+
+
 def test_an_heir_pays_for_the_call_and_saves_nothing() -> None:
     ex = exchange(PLAIN)
     ex.calls.append(call(PLAIN, 100, 10))
