@@ -169,15 +169,17 @@ def unique(requests: int, seed: int = 4) -> Workload:
 
 
 def sums(requests: int, seed: int = 5, name: str = "cascade") -> Workload:
-    """Return sums, some of which a small model gets right; each once."""
+    """Return sums, some of which a small model gets right; each once, whichever way round."""
     chance = Random(seed)
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     threads = []
     for question, right in _sums(chance):
-        if question not in seen:
-            seen.add(question)
-            messages = [*SHOTS, {"role": "user", "content": question}]
-            threads.append([Ask(messages, {"content": right}, most_tokens=_SUM_TOKENS)])
+        one, sign, other = right.split()[:3]
+        if (sum_ := (sign, *sorted((one, other)))) in seen:
+            continue
+        seen.add(sum_)
+        messages = [*SHOTS, {"role": "user", "content": question}]
+        threads.append([Ask(messages, {"content": right}, most_tokens=_SUM_TOKENS)])
         if len(threads) == requests:
             break
     return Workload(name, threads, 8, "sums; a route asks the small model first")

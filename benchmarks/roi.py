@@ -74,7 +74,7 @@ def bench(
         sys.exit("bench roi: --plot must end in .png or .svg")
     machine = report.machine()
     _roi_print.print_head(machine)
-    cascade, learning = sums(round(80 * size)), sums(LEARN_FROM, seed=6, name="learning")
+    cascade, learning = sums(round(60 * size)), sums(LEARN_FROM, seed=6, name="learning")
     every = [*all_workloads(size), *([cascade] if engine else [])]
     if unknown := set(only) - {workload.name for workload in every}:
         sys.exit(f"bench roi: there is no traffic '{unknown.pop()}'")
