@@ -13,6 +13,7 @@ from gateway.state.settled import (
     SettledCall,
     SettledCharge,
     SettledCompression,
+    SettledFit,
     SettledRequest,
     SettledSavings,
     SettledUsage,
@@ -56,8 +57,15 @@ def cost_of(ex: Exchange) -> float | None:
 def route_of(ex: Exchange) -> str | None:
     """Return the model that answers; of a route with two, those that were called: `small>large`."""
     if ex.route is None or ex.route.tiers is None:
+        if ex.calls and (fitted := ex.calls[-1].fitted) is not None and not fitted.shorter:
+            return fitted.model
         return None if ex.route is None else ex.route.label
     return ">".join(dict.fromkeys(call.model for call in ex.calls)) or ex.route.label
+
+
+def reason_of(ex: Exchange) -> str | None:
+    """Return why the route's last call was made, or its answer stands; None where nothing was to decide."""
+    return (ex.calls[-1].reason or None) if ex.calls else None
 
 
 def charged_of(ex: Exchange) -> SettledCharge | None:
@@ -91,6 +99,26 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
         dict(made.stages),
         made.ranked,
         _ms(made.seconds),
+        made.retrieved,
+    )
+
+
+def fit_of(ex: Exchange) -> SettledFit | None:
+    """Return how the prompt of the last call came to fit, if it was too long."""
+    made = ex.calls[-1].fitted if ex.calls else None
+    if made is None:
+        return None
+    return SettledFit(
+        made.strategy,
+        made.model,
+        made.window,
+        made.tokens_before,
+        made.tokens_after,
+        made.exact,
+        made.windows,
+        made.left_out,
+        made.calls,
+        _ms(made.seconds),
     )
 
 
@@ -113,6 +141,7 @@ def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledReques
         tenant=ex.tenant,
         model=ex.view.model if ex.view else "",
         route=route_of(ex),
+        route_reason=reason_of(ex),
         stream=ex.view.stream if ex.view else False,
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,
@@ -124,6 +153,7 @@ def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledReques
         charged=charged_of(ex),
         compression=compression_of(ex),
         savings=savings,
+        fit=fit_of(ex),
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

@@ -22,6 +22,7 @@ from gateway.config.load import load_config
 from gateway.config.schema import OPEN_TENANT, CacheConfig, Config
 from gateway.errors import ConfigError
 from gateway.state.savings.base import KEPT_DAYS
+from semantic_cache.entry import LEFT_OUT
 from semantic_cache.errors import CacheError
 from semantic_cache.store.base import Budget, Store
 from semantic_cache.store.open import open_store
@@ -62,8 +63,11 @@ def stats(
         by_model: Counter[tuple[str, str]] = Counter()
         contributed: dict[str, Counter[str]] = {}
         epochs: dict[str, int] = {}
-        usd, records = 0.0, 0
+        usd, records, left_out = 0.0, 0, 0
         async for kept in store.scan(tenant):
+            if kept.entry.endpoint == LEFT_OUT:
+                left_out += 1
+                continue
             by_model[kept.key.tenant, kept.entry.model] += 1
             if kept.entry.contributor:
                 contributed.setdefault(kept.key.tenant, Counter())[kept.entry.contributor] += 1
@@ -75,6 +79,7 @@ def stats(
         return {
             "entries": sum(by_model.values()),
             "semantic_records": records,
+            "left_out_texts": left_out,
             "bytes_of_store": held.bytes,
             "cost_usd": round(usd, 6),
             "tenants": {

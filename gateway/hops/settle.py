@@ -14,7 +14,16 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.savings.counting import Savings
-from gateway.settlement import compression_of, cost_of, route_of, settle, timings_of, trace_id_of
+from gateway.settlement import (
+    compression_of,
+    cost_of,
+    fit_of,
+    reason_of,
+    route_of,
+    settle,
+    timings_of,
+    trace_id_of,
+)
 from gateway.state.settled import SettledRequest, SettledRequests
 from gateway.wire import headers
 from gateway.wire.errors import error_answer
@@ -148,8 +157,11 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent["x-request-id"] = ex.id
     sent[headers.ATTEMPTS] = str(len(ex.calls))
     ours = f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}"
+    if (fitted := fit_of(ex)) is not None:
+        ours = f"fit;dur={fitted.ms:g}, {ours}"
     if (made := compression_of(ex)) is not None:
-        ours = f"compress;dur={made.ms:g}, {ours}"
+        if not made.mode.startswith("fit:"):
+            ours = f"compress;dur={made.ms:g}, {ours}"
         sent[headers.TOKENS_SAVED] = str(made.tokens_before - made.tokens_after)
     # The engine's own phases come first: they are part of what the upstream took.
     parts = [theirs] if (theirs := sent.get("server-timing")) else []
@@ -158,6 +170,8 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent["server-timing"] = ", ".join([*parts, ours])
     if (route := route_of(ex)) is not None:
         sent[headers.ROUTE] = headers.printable(route)
+    if (reason := reason_of(ex)) is not None:
+        sent[headers.ROUTE_REASON] = headers.one_line(reason)
     if (trace_id := trace_id_of(ex)) is not None:
         sent[headers.TRACE_ID] = trace_id
     if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:

@@ -306,6 +306,9 @@ class ShareCalls:
 
 
 def _kind(ex: Exchange) -> str:
-    """Return what tells apart answers that travel differently: whole ones, streams, streams with usage."""
+    """Return what tells apart answers that travel differently: whole ones, streams, streams with usage, and
+    streams that may be taken back or not."""
     assert ex.view is not None
-    return KIND_VERSION + (("u" if ex.view.usage_wanted else "s") if ex.view.stream else "w")
+    if not ex.view.stream:
+        return f"{KIND_VERSION}w"
+    return KIND_VERSION + ("u" if ex.view.usage_wanted else "s") + (ex.streams or "")

@@ -35,6 +35,23 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     stages: dict[str, int]
     ranked: bool
     ms: float
+    retrieved: int = 0
+    """How often the model asked for what was left out."""
+
+
+class SettledFit(msgspec.Struct, frozen=True, gc=False):
+    """How a prompt that was longer than the window came to fit. Tokens are of the whole prompt."""
+
+    strategy: str
+    model: str
+    window: int
+    tokens_before: int
+    tokens_after: int
+    exact: bool
+    windows: int
+    left_out: int
+    calls: int
+    ms: float
 
 
 class SettledCall(msgspec.Struct, frozen=True, gc=False):
@@ -96,6 +113,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str
     model: str
     route: str | None
+    route_reason: str | None = None
+    """Why, if there was something to decide."""
     stream: bool
     status: int | None
     error: str | None
@@ -109,6 +128,7 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     compression: SettledCompression | None = None
     savings: SettledSavings | None = None
     """None if a price or the number of tokens is not known."""
+    fit: SettledFit | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

@@ -324,3 +324,45 @@ async def test_many_at_once_get_their_own_answers(client: openai.AsyncOpenAI) ->
     together = await asyncio.gather(*map(ask, prompts))
     alone = [await ask(prompt) for prompt in prompts[::4]]
     assert together[::4] == alone
+
+
+@pytest.mark.parametrize("long", [False, True])
+async def test_tokens_of_a_chat_are_counted_as_the_answers_usage_has_them(
+    client: openai.AsyncOpenAI, http: aiohttp.ClientSession, long: bool
+) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    messages = [{"role": "user", "content": "It rains in Ghent. " * (600 if long else 1)}]
+    chat: dict[str, Any] = {"model": "smollm2", "messages": messages, "tools": [tool]}
+    answer = await client.chat.completions.create(**chat, max_tokens=1, tool_choice="auto")
+    async with http.post("/tokenize", json=chat) as response:
+        counted = await response.json()
+    assert answer.usage is not None
+    assert counted["count"] == len(counted["tokens"]) == answer.usage.prompt_tokens
+    async with http.get("/v1/models") as response:
+        assert (await response.json())["data"][0]["max_model_len"] == counted["max_model_len"] == 8192
+    async with http.post("/tokenize", json={**chat, "tool_choice": "none"}) as response:
+        assert (await response.json())["count"] < counted["count"]
+
+
+async def test_tokens_of_a_prompt(http: aiohttp.ClientSession) -> None:
+    counts = []
+    for more in ({}, {"add_special_tokens": False}):
+        async with http.post("/tokenize", json={"prompt": "It rains in Ghent.", **more}) as response:
+            counts.append((await response.json())["count"])
+    assert 4 <= counts[1] <= counts[0] <= counts[1] + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"prompt": "a", "messages": MESSAGES}, 400),
+        ({"prompt": "a", "words": True}, 400),
+        ({"prompt": "a", "model": "other"}, 404),
+    ],
+)
+async def test_what_cannot_be_counted_is_refused(
+    http: aiohttp.ClientSession, body: dict[str, Any], status: int
+) -> None:
+    async with http.post("/tokenize", json=body) as response:
+        assert response.status == status and (await response.json())["error"]["message"]

@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from router.policy.learned import save
-from tests.gateway.hops.test_cascade import BY_ANSWER, CONFIG, QUESTION, WRONG, Two
 from tests.gateway.hops.test_share_calls import readers
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.semantic_tier import REORDERED, STORED, running_tier
 from tests.gateway.support.tenants import bearer, key_of, tenant
+from tests.gateway.support.two_models import BY_ANSWER, QUESTION, TWO_MODELS, WRONG, Two
 from tests.gateway.support.upstream import (
     ScriptedUpstream,
     completion,
@@ -169,7 +169,9 @@ async def test_a_small_models_answer_and_an_escalation(
 ) -> None:
     two = Two(upstream, other_upstream)
     save(BY_ANSWER, tmp_path / "policy.json")
-    yaml = CONFIG.format(near=upstream.base_url, far=other_upstream.base_url, policy=tmp_path / "policy.json")
+    policy = tmp_path / "policy.json"
+    near, far = upstream.base_url, other_upstream.base_url
+    yaml = TWO_MODELS.format(near=near, far=far, policy=policy, small="", large="", route="")
     async with running_gateway(yaml, tmp_path) as gateway:
         body = chat("auto", messages=[{"role": "user", "content": QUESTION}])
         kept = await ask(gateway, body)
