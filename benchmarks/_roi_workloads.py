@@ -20,6 +20,7 @@ Message = dict[str, Any]
 _SYSTEM_TOKENS = 1000
 _ANSWER_TOKENS = 150
 _SUM_TOKENS = 32
+_APART = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +61,16 @@ class Workload:
 
 
 def classic(requests: int, seed: int = 1) -> Workload:
-    """Return questions under one system prompt of 1,000 tokens, nine of ten of which were asked before."""
+    """Return questions under one system prompt of 1,000 tokens, nine of ten of which were asked before: not
+    just now, so that they are hits and do not join a call under way."""
     chance = Random(seed)
     system = {"role": "system", "content": _text("the shop's rules", _SYSTEM_TOKENS)}
-    order = _repeated(chance, question_pairs(requests // 10, seed), requests)
+    order = _repeated(chance, question_pairs(requests // 10, seed), requests, apart=_APART)
     threads = [
         [Ask([system, {"role": "user", "content": first}], _answer(first, _ANSWER_TOKENS))]
         for (first, _), _ in order
     ]
-    return Workload("classic", threads, 12, "one system prompt of 1,000 tokens, 90% repeats")
+    return Workload("classic", threads, 12, "one system prompt of 1,000 tokens, 90% answered before")
 
 
 def reworded(requests: int, seed: int = 7) -> Workload:
@@ -99,18 +101,19 @@ def _small(question: str) -> str:
 
 
 def _repeated(
-    chance: Random, pairs: Sequence[tuple[str, str]], requests: int
+    chance: Random, pairs: Sequence[tuple[str, str]], requests: int, apart: int = 1
 ) -> Iterator[tuple[tuple[str, str], bool]]:
     """Yield so many questions, and whether they were there before; each one's first time comes somewhere
-    among the others' repeats."""
-    firsts = set(chance.sample(range(1, requests), len(pairs) - 1)) | {0}
-    new, seen = iter(pairs), list[tuple[str, str]]()
+    among the others' repeats, which come `apart` requests later at the earliest."""
+    apart = min(apart, len(pairs))
+    firsts = set(range(apart)) | set(chance.sample(range(apart, requests), len(pairs) - apart))
+    new, asked = iter(pairs), list[tuple[int, tuple[str, str]]]()
     for place in range(requests):
         if place in firsts:
-            seen.append(next(new))
-            yield seen[-1], False
+            asked.append((place, next(new)))
+            yield asked[-1][1], False
         else:
-            yield chance.choice(seen), True
+            yield chance.choice([pair for then, pair in asked if then + apart <= place]), True
 
 
 def chat(conversations: int, seed: int = 2) -> Workload:

@@ -34,6 +34,14 @@ def test_nine_of_ten_of_the_classics_requests_are_repeats() -> None:
     assert tokens_of(systems.pop()) == 1000
 
 
+def test_a_classic_repeat_comes_after_its_first_answer() -> None:
+    asked = [ask.messages[1]["content"] for (ask,) in classic(300).threads]
+    assert len(set(asked[:20])) == 20
+    for text in set(asked):
+        places = [place for place, other in enumerate(asked) if other == text]
+        assert len(places) == 1 or places[1] - places[0] >= 20
+
+
 def test_four_of_five_reworded_requests_have_an_answer_that_was_given_before() -> None:
     workload = reworded(120)
     by_right: dict[str, set[str]] = {}
