@@ -178,6 +178,7 @@ async def test_a_longer_model_reads_everything_if_it_is_worth_its_price(
         assert (
             headers["x-forebay-route"] == "big" == record["route"] and record["fit"]["strategy"] == "longer"
         )
+        assert headers["x-forebay-route-reason"].startswith("m holds 1000 tokens, and the prompt has ")
         assert model.answered[0]["messages"][0]["content"] == ASKED and model.answered[0]["model"] == "big"
     async with gateway_with(upstream, tmp_path, "{longer: [dear]}") as gateway:
         _, headers, record = await ask(gateway, ASKED)
@@ -461,6 +462,45 @@ async def test_old_turns_go_before_a_request_is_refused(
     assert sent[0] == messages[0] and sent[-1] == messages[-1] and sent[2:] == messages[left_out + 2 :]
     note = f"[{left_out} earlier messages of this conversation left out]\n\n"
     assert sent[1]["content"] == note + messages[left_out + 1]["content"]
+
+
+ROUTE = """
+routes:
+  auto: {tiers: [m, big]}
+"""
+
+
+async def test_a_tier_whose_window_is_too_short_is_not_asked(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    config = CONFIG.format(url=upstream.base_url, fit="{}") + ROUTE
+    async with running_gateway(config, tmp_path) as gateway:
+        _, headers, record = await ask(gateway, ASKED, "auto")
+        assert headers["x-forebay-route"] == "big" and record["fit"] is None and record["attempts"] == 1
+        assert "m has too short a window" in record["route_reason"]
+        # Where none is long enough, the last one gets what fits.
+        _, headers, record = await ask(gateway, f"{town(500)}\n\n{QUESTION}", "auto")
+        assert headers["x-forebay-route"] == "big" and record["fit"]["strategy"] == "compress"
+        assert record["attempts"] == 1
+        # Whoever insists on the small one gets it; the others of the route are not his wish.
+        _, headers, record = await ask(gateway, ASKED, "auto", x_forebay_route="m")
+        assert headers["x-forebay-route"] == "m" and record["fit"]["strategy"] == "compress"
+
+
+async def test_where_the_hop_itself_fails_the_prompt_goes_as_it_came(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    class Broken:
+        name = "window"
+
+        async def shorten(self, overlong: Overlong, means: Means) -> str:
+            raise ZeroDivisionError
+
+    ways["window"] = Broken()
+    async with gateway_with(upstream, tmp_path) as gateway:
+        body, _, record = await ask(gateway, ASKED, status=400, x_forebay_compress="fit:window")
+        assert model.refused[0]["messages"][0]["content"] == ASKED
+        assert "It could not be made to fit" not in body["error"]["message"] and record["attempts"] == 1
 
 
 async def test_answers_are_cached_under_the_clients_own_prompt(
