@@ -21,6 +21,7 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.endpoints.savings import SavedSoFar
 from gateway.exchange import Route
 from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
@@ -42,10 +43,13 @@ from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
 from gateway.routing.case import Fits
 from gateway.routing.live import LiveRoutes
+from gateway.savings.counterfactual import Counterfactual
+from gateway.savings.counting import Savings
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger, open_outcomes
+from gateway.state.open import open_keys, open_ledger, open_outcomes, open_savings
 from gateway.state.outage import Outage
+from gateway.state.savings.book import SavingsBook
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
@@ -115,6 +119,8 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
+    book = SavingsBook(open_savings(config.state.store), Outage("savings", metrics))
+    engines = [name for name, of in config.upstreams.items() if isinstance(of, EngineUpstream)]
     windows = Windows(
         {name: upstream for name, upstream in upstreams.items() if isinstance(upstream, Engine)}
     )
@@ -125,7 +131,7 @@ def build_gateway(
     shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests)
     cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
-        Step(Settle(metrics, settled)),
+        Step(Settle(metrics, settled, Savings(Counterfactual(engines), book, metrics))),
         Step(
             Edge(
                 telemetry.tracer,
@@ -162,6 +168,7 @@ def build_gateway(
             await cached.close()
             await keyring.close()
             await ledger.close()
+            await book.close()
             await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
     routes: dict[Key, Handler] = {
@@ -172,6 +179,7 @@ def build_gateway(
         ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
         ("GET", "/forebay/requests/{id}"): requests.one,
         ("POST", "/forebay/requests/{id}/feedback"): feedback.take,
+        ("GET", "/forebay/savings"): SavedSoFar(book, keyring).page,
     }
     for endpoint in Endpoint:
         pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings

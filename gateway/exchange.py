@@ -133,6 +133,8 @@ class Exchange:
     calls: list[Call] = field(default_factory=list)
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""
+    asked_for: bool = True
+    """A client waits for the answer; nobody does for that of a refresh."""
     inner: list[Exchange] = field(default_factory=list)
     """The requests that this one has made."""
     watched: Watched | None = None

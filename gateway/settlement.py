@@ -15,6 +15,7 @@ from gateway.state.settled import (
     SettledCompression,
     SettledFit,
     SettledRequest,
+    SettledSavings,
     SettledUsage,
     Timings,
 )
@@ -128,7 +129,7 @@ def trace_id_of(ex: Exchange) -> str | None:
     return ex.caller.trace_id if ex.caller is not None else None
 
 
-def settle(ex: Exchange) -> SettledRequest:
+def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledRequest:
     """Return the record of a request, complete or as far as it has come."""
     error = ex.failure()
     if error is None and ex.error is not None:
@@ -151,6 +152,7 @@ def settle(ex: Exchange) -> SettledRequest:
         cost_usd=cost_of(ex),
         charged=charged_of(ex),
         compression=compression_of(ex),
+        savings=savings,
         fit=fit_of(ex),
         timings_ms=timings_of(ex),
         calls=[

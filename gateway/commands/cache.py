@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.commands.failure import EXIT_USAGE, errors_as_exit_status, fail
+from gateway.commands.savings import encoded, read_savings, table
 from gateway.config.load import load_config
 from gateway.config.schema import OPEN_TENANT, CacheConfig, Config
 from gateway.errors import ConfigError
+from gateway.state.savings.base import KEPT_DAYS
 from semantic_cache.entry import LEFT_OUT
 from semantic_cache.errors import CacheError
 from semantic_cache.store.base import Budget, Store
@@ -33,15 +35,24 @@ _MIB = 1024 * 1024
 
 
 @cache_app.command
-def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None = None) -> None:
-    """Count what the cache holds, by tenant and model.
+def stats(
+    *,
+    tenant: str | None = None,
+    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=KEPT_DAYS))] = 30,
+    json: Flag = False,
+    config: Path | None = None,
+) -> None:
+    """Count what the cache holds, by tenant and model, and what was saved, by tenant and layer.
 
     What a group of tenants shares is counted under '@' and the group's name, with whose answers they are.
+    A layer below zero cost more than it saved. Running gateways add theirs once a second.
 
     Parameters
     ----------
     tenant
-        Count this tenant's answers only.
+        Count this tenant's answers and savings only.
+    days
+        Of how many days the savings are, today's included.
     json
         Print one JSON object.
     config
@@ -82,7 +93,9 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         }
 
     counted = _with_store(config, count)
+    savings = read_savings(load_config(config).state.store, tenant, days)
     if json:
+        counted["savings"] = encoded(savings)
         sys.stdout.write(msgspec.json.encode(counted).decode() + "\n")
         return
     sys.stdout.write(
@@ -95,6 +108,7 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
     for name, of in tenants.items():
         models = ", ".join(f"{model} {n}" for model, n in of["models"].items())
         sys.stdout.write(f"{name} (epoch {of['epoch']}): {models}\n")
+    sys.stdout.write(table(savings or {}, days))
 
 
 @cache_app.command

@@ -10,6 +10,8 @@ from gateway.compression.spans import Span
 
 MOST_CHARS = 12_000
 """Characters of one result."""
+MOST_FOUND = 4000
+"""The same for a query: the best of it, or all that was saved would come back."""
 _PASSAGE = 1000
 """Characters that are compared with a query at once: whole lines, or parts of longer ones."""
 _TOO_LONG = "[the rest is too long for one answer: ask again from line {}, or with a query]"
@@ -48,7 +50,7 @@ def look_up(
     size = 0
     for place in best:
         size += len(passages[place].render())
-        if size > MOST_CHARS and chosen:
+        if size > MOST_FOUND and chosen:
             break
         chosen.append(place)
     return _joined([passages[place] for place in sorted(chosen)])

@@ -130,6 +130,9 @@ class Price(Struct, frozen=True):
     output: Usd = 0.0
     cache_read: Usd | None = None
     cache_write: Usd | None = None
+    batch: Share | None = None
+    """What part of all this the provider's batch takes, for the ledger's comparison; requests are sent one
+    by one all the same."""
 
 
 class Capabilities(Struct, frozen=True):

@@ -5,10 +5,7 @@ from __future__ import annotations
 from gateway.config.document import Node, Place
 from gateway.errors import ConfigError
 
-_KEYS: tuple[tuple[str, ...], ...] = (
-    ("models", "*", "price", "batch"),
-    ("telemetry", "capture_content"),
-)
+_KEYS: tuple[tuple[str, ...], ...] = (("telemetry", "capture_content"),)
 _KINDS = ("anthropic", "vllm", "sglang", "tgi", "triton", "lmdeploy", "ollama")
 
 

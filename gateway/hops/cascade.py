@@ -69,7 +69,6 @@ class _Run:
     case: Case
     streams: Streams
     choice: Choice
-    by_session: bool = False
     heard: dict[int, _Heard] = field(default_factory=dict)
     signs: dict[int, AnswerSigns] = field(default_factory=dict)
     asked: int = 0
@@ -107,7 +106,7 @@ class _Run:
 
     def answered(self) -> None:
         """Note whose answer the client gets."""
-        hard = self.choice.tier > self.case.least and not self.by_session
+        hard = self.choice.tier > self.case.least
         self.beside.sessions.answered(self.case.turn, self.choice.tier, hard=hard)
 
     def stands(self) -> None:
@@ -188,12 +187,12 @@ class Cascade:
 
     async def _begin(self, run: _Run) -> None:
         """Choose the model that is asked first."""
-        run.choice, run.by_session = run.case.first(run.tiers)
-        if run.by_session:
-            run.case = run.case.kept_above()
+        run.choice, stays = run.case.first(run.tiers)
+        if stays:
+            run.case = run.case.above()
         classifier = run.beside.classifier
         # A request of our own asks for no further ones.
-        if classifier is None or run.by_session or run.choice.tier == run.last or run.ex.origin is not None:
+        if classifier is None or stays or run.choice.tier == run.last or run.ex.origin is not None:
             return
         said = await classifier.complex(run.ex, run.case.question)
         if said is None:
@@ -227,18 +226,17 @@ class Cascade:
         """Decide what follows from the answer of the tier that was asked."""
         tier, case, ex = run.choice.tier, run.case, run.ex
         small = small_answer(case.asked, case.question, reply)
-        run.signs[tier] = signs = signs_of(small)
+        signs = signs_of(small)
+        look = run.beside.second_look
+        # A request of our own makes no further ones, and a call is no statement.
+        if look is not None and not reply.calls and ex.origin is None:
+            route = run.tiers.routes[tier]
+            logprobs = route.can.logprobs
+            signs = await look.at(ex, route.label, case.question, reply.text, signs, logprobs=logprobs)
+        run.signs[tier] = signs
         run.choice = run.tiers.policy.after(case.facts, run.signs)
         if small.fault is not None:
             run.choice = replace(run.choice, reason=f"the small model {small.fault}")
-        look = run.beside.second_look
-        if look is None or run.choice.tier != tier or reply.calls or ex.origin is not None:
-            return
-        route = run.tiers.routes[tier]
-        again = await look.at(ex, route.label, case.question, reply.text, signs, logprobs=route.can.logprobs)
-        if again is not signs:
-            run.signs[tier] = again
-            run.choice = run.tiers.policy.after(case.facts, run.signs)
 
     async def _hear(self, run: _Run, next: Next) -> _Heard:
         """Return an answer that the client has not seen. Raises GivenUp."""
@@ -291,7 +289,9 @@ class Cascade:
                 raise
             why = error if isinstance(error, GivenUp) else _failed(error)
             run.choice = _not_kept(run, str(why))
-            return await self._answer(run, next)
+            instead = await self._answer(run, next)
+            end()
+            return instead
         head = answer
 
         async def stands(given_up: str | None) -> bool:

@@ -109,6 +109,9 @@ class Coalesce:
                     raise
             else:
                 if not (follows and flight.attempt < LAST_ATTEMPT and is_failure(head.status)):
+                    if follows:
+                        cache.followed = flight.leader.ex.calls
+                        cache.stored = () if head.stored is None else (head.stored,)
                     if head.hit is not None:
                         # Whoever follows gets another question's answer as well, and is told so.
                         cache.take(head.hit)
@@ -146,9 +149,9 @@ class Coalesce:
     def _share(self, key: _Key, flight: _Flight, rider: _Rider, head: Answer) -> Answer:
         if isinstance(head.body, bytes):
             self._flights.leave(key, flight, rider)
-            return Answer(head.status, head.body, dict(head.headers), head.hit)
+            return Answer(head.status, head.body, dict(head.headers), head.hit, head.stored)
         stream = EventStream(flight.body.read(), lambda: self._flights.leave(key, flight, rider))
-        return Answer(head.status, stream, dict(head.headers), head.hit)
+        return Answer(head.status, stream, dict(head.headers), head.hit, head.stored)
 
 
 async def _heard(head: asyncio.Future[Answer]) -> Answer:

@@ -20,7 +20,9 @@ from gateway.compression.outcome import Compression
 from gateway.errors import UpstreamBroke
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
+from gateway.wire.own_name import NameFilter, body_without_name
 from gateway.wire.own_tool import (
+    NAME,
     Asked,
     OwnCall,
     appended,
@@ -41,6 +43,8 @@ MOST_CALLS = 4
 """Calls in one answer that are looked up."""
 _PATIENCE_S = 1.0
 """For the store, each time; it has deadlines of its own."""
+_PERHAPS_OURS = (400, 413, 422)
+"""What an upstream may say to a tool more, or to a longer prompt: then it is asked without."""
 # What the model reads where there is nothing to read.
 _BAD_ARGUMENTS = "The arguments are not understood. Give the id of a mark, and lines or a query."
 _MISSING = "Nothing is kept under this id: it is wrong, or its time is over. Go on without it."
@@ -72,14 +76,16 @@ class Retrieve:
     async def run(self, ex: Exchange, next: Next) -> Answer:
         if ex.compression is None or not ex.compression.with_tool:
             return await next(ex)
-        rounds = _Rounds(self, ex, next, ex.compression)
+        made = ex.compression
+        rounds = _Rounds(self, ex, next, made)
         answer = await rounds.ask()
+        if answer.status in _PERHAPS_OURS:
+            ex.compression = made
+            return await next(ex)
         while isinstance(answer.body, bytes):
             asked = asked_in(answer.body) if answer.status == 200 else None
-            if asked is None:
-                return answer
-            if rounds.withdrawn:
-                return replace(answer, body=without_own_calls(answer.body))
+            if asked is None or rounds.withdrawn:
+                return _for_client(answer)
             answer = await rounds.again(asked)
         return await rounds.stream(answer)
 
@@ -173,10 +179,7 @@ class _Rounds:
             if not await stream.prime():
                 raise UpstreamBroke("The upstream sent an empty stream.")
         except _Refused as refused:
-            answer = refused.answer
-            if isinstance(body := answer.body, bytes) and answer.status == 200 and asked_in(body):
-                return replace(answer, body=without_own_calls(body))
-            return answer
+            return _for_client(refused.answer)
         for observer in ex.observers:
             stream.tap(observer)
         if ex.calls[-1].usage_added:
@@ -184,7 +187,7 @@ class _Rounds:
         return ex.keep(replace(answer, body=stream))
 
     async def _events(self, answer: Answer) -> AsyncIterator[Events]:
-        shown = Shown()
+        shown, said = Shown(), NameFilter()
         while True:
             if not isinstance(answer.body, EventStream):
                 if not self._begun:
@@ -193,8 +196,9 @@ class _Rounds:
             self._stream = answer.body
             own = OwnToolStream(shown, withdrawn=self.withdrawn)
             async for _ in answer.body:
-                yield self._noted(own.feed(self._seen.take()))
-            yield self._noted([*own.feed(self._seen.take()), *own.finish()])
+                yield self._noted(said.feed(own.feed(self._seen.take())))
+            rest = said.feed([*own.feed(self._seen.take()), *own.finish()])
+            yield self._noted([*rest, *said.finish()])
             asked = own.asked()
             if asked is None:
                 return
@@ -207,6 +211,16 @@ class _Rounds:
     def _close(self) -> None:
         if self._stream is not None:
             self._stream.close(self._ex.error or self._ex.why_cancelled())
+
+
+def _for_client(answer: Answer) -> Answer:
+    """Return a whole answer without our tool."""
+    body = answer.body
+    if not isinstance(body, bytes) or NAME.encode() not in body:
+        return answer
+    if answer.status == 200 and asked_in(body) is not None:
+        body = without_own_calls(body)
+    return replace(answer, body=body_without_name(body))
 
 
 class _Refused(Exception):

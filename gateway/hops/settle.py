@@ -13,6 +13,7 @@ from gateway.cost import cost_usd
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
+from gateway.savings.counting import Savings
 from gateway.settlement import (
     compression_of,
     cost_of,
@@ -26,7 +27,7 @@ from gateway.settlement import (
 from gateway.state.settled import SettledRequest, SettledRequests
 from gateway.wire import headers
 from gateway.wire.errors import error_answer
-from gateway.wire.sse import Event, comment_event
+from gateway.wire.sse import comment_event
 from gateway.wire.usage import DONE
 from telemetry.logs import request_log
 from telemetry.metrics import GatewayMetrics
@@ -41,9 +42,10 @@ class Settle:
 
     name = "settle"
 
-    def __init__(self, metrics: GatewayMetrics, settled: SettledRequests) -> None:
+    def __init__(self, metrics: GatewayMetrics, settled: SettledRequests, savings: Savings) -> None:
         self._metrics = metrics
         self._settled = settled
+        self._savings = savings
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         self._metrics.in_flight += 1
@@ -58,14 +60,14 @@ class Settle:
         ex.status = answer.status
         _add_headers(ex, answer)
         if isinstance(answer.body, EventStream):
-            answer.body.tap(_StreamEnd(ex))
+            answer.body.tap(_StreamEnd(ex, self._savings))
         else:
             ex.first_byte_s = time.monotonic()
         return answer
 
     def _settle(self, ex: Exchange) -> None:
         self._metrics.in_flight -= 1
-        record = settle(ex)
+        record = settle(ex, self._savings.settle(ex))
         if ex.tenant:
             # Nobody could ask for the record of a request without a tenant, and strangers must not displace
             # the others.
@@ -104,11 +106,12 @@ class Settle:
 class _StreamEnd:
     """Notes the first byte, and puts the report that the client asked for before `[DONE]`."""
 
-    __slots__ = ("_ex", "_report")
+    __slots__ = ("_ex", "_report", "_savings")
 
-    def __init__(self, ex: Exchange) -> None:
+    def __init__(self, ex: Exchange, savings: Savings) -> None:
         self._ex = ex
         self._report = ex.report
+        self._savings = savings
 
     def feed(self, events: Events) -> Events:
         if self._ex.first_byte_s is None:
@@ -126,14 +129,11 @@ class _StreamEnd:
         if not self._report:
             return []
         self._report = False
-        return [_report(self._ex)]
+        record = settle(self._ex, self._savings.so_far(self._ex))
+        return [comment_event(b"forebay " + msgspec.json.encode(record))]
 
     def ended(self, error: BaseException | None) -> None:
         """Nothing is held."""
-
-
-def _report(ex: Exchange) -> Event:
-    return comment_event(b"forebay " + msgspec.json.encode(settle(ex)))
 
 
 def _log_request(ex: Exchange, record: SettledRequest, *, failed: bool) -> None:

@@ -60,16 +60,13 @@ class Case:
         choice = tiers.policy.first(self.facts)
         why = self._stays(tiers, choice)
         if why is not None:
-            return replace(tiers.policy.first(self._above().facts), reason=why), True
+            return replace(tiers.policy.first(self.above().facts), reason=why), True
         if choice.tier > self.least or not self.unable:
             return choice, False
         return replace(choice, reason=f"{self.unable}; {choice.reason}"), False
 
-    def kept_above(self) -> Case:
+    def above(self) -> Case:
         """Return the case without the tiers below the one that the conversation stays with."""
-        return self._above()
-
-    def _above(self) -> Case:
         last = self.turn.tier or 0
         mask = tuple(can and tier >= last for tier, can in enumerate(self.facts.able))
         return replace(self, facts=replace(self.facts, able=mask))

@@ -138,6 +138,12 @@ class Learner:
             self._say(tier, why)
             self._raised.append(Raised(tier, why, at))
 
+    def learnt(self, tried: list[Tried]) -> None:
+        """Take outcomes of this process."""
+        self._unsaved += tried
+        del self._unsaved[:-_MOST_UNSAVED]
+        self._take(tried)
+
     async def sync(self) -> None:
         """Store what is new here, and take in what is new there."""
         tried, raised = self._unsaved, self._raised
@@ -230,9 +236,7 @@ class Learner:
                     await asyncio.to_thread(signs_of, answer), agrees, weight, tier == given,
                 )
             )  # fmt: skip
-        self._unsaved += found
-        del self._unsaved[:-_MOST_UNSAVED]
-        self._take(found)
+        self.learnt(found)
 
     def _take(self, tried: Any) -> None:
         for tier, why in self.experience.add(tried).items():

@@ -1,7 +1,7 @@
 """What the small model thinks of its own answer, and whether it would say the same again.
 
-Only for an answer that would be kept and is not clear already: each look costs tokens and time. A look that
-fails or comes late says nothing.
+Only where its token probabilities leave a doubt or are not known: each look costs tokens and time. A look
+that fails or comes late says nothing.
 """
 
 from __future__ import annotations

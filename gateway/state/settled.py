@@ -65,6 +65,20 @@ class SettledCall(msgspec.Struct, frozen=True, gc=False):
     ms: float
 
 
+class SettledSavings(msgspec.Struct, frozen=True, gc=False):
+    """What the answer would have cost without Forebay and what it cost: the difference is that of the layers,
+    which are below zero where they cost more than they saved."""
+
+    direct_usd: float
+    actual_usd: float
+    batch_usd: float
+    """What it would have cost without Forebay in the provider's batch, if that has a price of its own."""
+    layers: dict[str, float]
+    """US dollars."""
+    estimated_s: dict[str, float]
+    """Seconds that each layer saved, from what the models were seen to take for so many tokens."""
+
+
 class Timings(msgspec.Struct, frozen=True, gc=False):
     """Milliseconds; `overhead` is what was not waiting for the client's body or an upstream."""
 
@@ -112,6 +126,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_usd: float | None
     charged: SettledCharge | None = None
     compression: SettledCompression | None = None
+    savings: SettledSavings | None = None
+    """None if a price or the number of tokens is not known."""
     fit: SettledFit | None = None
     timings_ms: Timings
     calls: list[SettledCall]

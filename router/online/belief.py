@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import log, sqrt
 
 from router.after.confidence import Confidence, Judgement
 from router.after.signs import AnswerSigns
@@ -58,6 +58,11 @@ class TierBelief:
     def vouched(self) -> bool:
         """Any of its answers may be kept."""
         return self.keep_from < NEVER
+
+    @property
+    def error(self) -> float:
+        """The standard error of `quality`."""
+        return sqrt(self.quality * (1 - self.quality) / max(1, self.outcomes))
 
     @property
     def edge(self) -> float:

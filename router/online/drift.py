@@ -74,13 +74,23 @@ class Drift:
         self._usual: list[AnswerSigns] = []
         self._now: deque[AnswerSigns] = deque(maxlen=REFERENCE)
         self._since = 0
+        self._belief = belief
         self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
         self._wrong = Cusum(0.05, _ODDS, _WRONG_RARELY)
         self.trust(belief)
 
     def trust(self, belief: TierBelief) -> None:
-        """Judge by a new belief from now on: what was usual is judged anew, so that learning is no drift."""
+        """Judge by a new belief from now on: what was usual is judged anew, so that learning is no drift.
+
+        Where the query has a say in which requests get this far, that changes with the belief, and what is
+        usual has to be found out again.
+        """
+        selects = belief.query is not None or self._belief.query is not None
         self._belief = belief
+        if selects:
+            self._usual.clear()
+            self._now.clear()
+            self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
         self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()

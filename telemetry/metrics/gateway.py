@@ -159,6 +159,29 @@ class GatewayMetrics:
             "Calls of models for text that was left out of their prompts, by what became of them.",
             ("outcome",),
         )
+        self._savings_usd = self._counts(
+            names.M_SAVINGS_USD,
+            "US dollars by which each layer made answers cheaper than they would have been without it.",
+            ("tenant", "layer"),
+        )
+        self._savings_added_usd = self._counts(
+            names.M_SAVINGS_ADDED_USD,
+            "US dollars by which each layer made answers dearer.",
+            ("tenant", "layer"),
+        )
+        self._savings_seconds = self._counts(
+            names.M_SAVINGS_SECONDS,
+            "Estimated seconds by which each layer made answers faster.",
+            ("tenant", "layer"),
+        )
+        self._savings_added_seconds = self._counts(
+            names.M_SAVINGS_ADDED_SECONDS,
+            "Estimated seconds by which each layer made answers slower.",
+            ("tenant", "layer"),
+        )
+        self._savings_requests = self._counts(
+            names.M_SAVINGS_REQUESTS, "Requests that each layer had a part in.", ("tenant", "layer")
+        )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
         in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
@@ -291,6 +314,14 @@ class GatewayMetrics:
         """Count a model's call for text that was left out, or `unavailable` for a prompt that could not be
         kept."""
         self._compress_retrievals.of(outcome).inc()
+
+    def saved(self, tenant: str, layer: str, requests: int, usd: float, seconds: float) -> None:
+        """Count what a layer saved, or cost if that is below zero; `seconds` is an estimate."""
+        tenant = self._tenants.bound(tenant)
+        self._savings_requests.of(tenant, layer).inc(requests)
+        (self._savings_usd if usd >= 0 else self._savings_added_usd).of(tenant, layer).inc(abs(usd))
+        longer = self._savings_seconds if seconds >= 0 else self._savings_added_seconds
+        longer.of(tenant, layer).inc(abs(seconds))
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

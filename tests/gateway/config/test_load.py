@@ -306,10 +306,6 @@ def test_errors_say_where(load, text: str, message: str) -> None:
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
         ),
         (
-            "models: {m: {upstream: u, price: {batch: 1}}}",
-            "forebay.yaml:1:35: 'models.m.price.batch' is not",
-        ),
-        (
             "upstreams: {a: {kind: anthropic}}",
             "forebay.yaml:1:23: 'upstreams.a.kind: anthropic' is",
         ),
@@ -319,6 +315,14 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
     with pytest.raises(ConfigError) as caught:
         load(text)
     assert str(caught.value).startswith(message)
+
+
+def test_what_is_left_out_is_kept_in_the_cache_or_not_at_all(load) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^forebay\.yaml:2:24: 'compress\.reversible' keeps texts in the cache"
+    ):
+        load("cache: null\ncompress: {reversible: true}")
+    assert load("compress: {reversible: true}").compress.reversible and not load("").compress.reversible
 
 
 @pytest.mark.parametrize(

@@ -446,6 +446,71 @@ async def test_ours_first_in_a_mixed_stream_is_asked_for_again(
     assert text == b"".join(theirs) + DONE
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_mark_that_the_model_quotes_reaches_the_client_without_its_note(
+    gateway: RunningGateway, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    def quoting(body: dict[str, Any]) -> Any:
+        mark = next(
+            line
+            for line in body["messages"][2]["content"].split("\n")
+            if NAME in line and line.startswith("[")
+        )
+        text = f"It says: {mark}"
+        if not stream:
+            return said(text)
+        pieces = [text[at : at + 5] for at in range(0, len(text), 5)]
+        return [ROLE, *[chunk({"content": piece}) for piece in pieces], chunk({}, "stop")]
+
+    scripted(upstream, quoting)
+    async with gateway.post(body=body_of(stream=stream)) as response:
+        text = await response.text()
+    assert NAME not in text and "forebay_" not in text
+    await until_kept(gateway)
+    # Nor is it in what was stored.
+    answer, _ = await answer_of(gateway, body_of())
+    assert "left out" in answer["choices"][0]["message"]["content"] and len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_upstream_that_takes_no_further_tool_is_asked_without(
+    gateway: RunningGateway, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        body = json.loads(received)
+        if len(body["tools"]) > 1:
+            message = f"tools[1].function.name {NAME} is one too many"
+            error = json.dumps({"error": {"message": message, "type": "t", "param": None, "code": None}})
+            return await json_reply(error.encode(), 400)(request, received)
+        made = stream_reply(*SAYS) if stream else json_reply(said("It was r150."))
+        return await made(request, received)
+
+    upstream.reply = reply
+    async with gateway.post(body=body_of(stream=stream)) as response:
+        assert response.status == 200 and "r150" in await response.text()
+    assert NAME not in upstream.received[1].body.decode()
+
+
+async def test_a_comment_keeps_the_connection_while_the_model_is_asked_again(
+    gateway: RunningGateway, upstream: ScriptedUpstream
+) -> None:
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        body = json.loads(received)
+        if len(body["messages"]) > 3:
+            error = b'{"error":{"message":"Slow down.","type":"t","param":null,"code":"c"}}'
+            return await json_reply(error, 429)(request, received)
+        response = await begin_stream(request)
+        for event in [b": keep-alive\n\n", ROLE, *own_events(id_in(body)), DONE]:
+            await response.write(event)
+        return response
+
+    upstream.reply = reply
+    # The head has been sent with the comment, so what goes wrong later is an event.
+    text, record = await raw_stream(gateway)
+    assert text.startswith(b": keep-alive") and b"upstream_incomplete" in text
+    assert record["error"] is not None
+
+
 async def test_a_withdrawn_tool_that_is_called_all_the_same_leaves_an_empty_answer(
     gateway: RunningGateway, upstream: ScriptedUpstream
 ) -> None:

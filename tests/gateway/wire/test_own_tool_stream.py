@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.own_tool import NAME
@@ -72,6 +72,7 @@ def read(events: list[Event]) -> tuple[str, list[dict[str, Any]], str | None]:
     return text, calls, finish
 
 
+@settings(max_examples=60)
 @given(parts=_PARTS, batch=st.integers(1, 9), withdrawn=st.booleans(), split_names=st.booleans())
 def test_the_client_never_sees_our_tool(
     parts: list[tuple[str, str, int]], batch: int, withdrawn: bool, split_names: bool
@@ -97,6 +98,7 @@ def test_the_client_never_sees_our_tool(
         assert finish == ("tool_calls" if theirs else "stop") and passed[-1].data == b"[DONE]"
 
 
+@settings(max_examples=40)
 @given(parts=_PARTS, batch=st.integers(1, 9))
 def test_a_later_round_goes_on_with_the_same_answer(parts: list[tuple[str, str, int]], batch: int) -> None:
     shown = Shown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -159,4 +160,15 @@ def test_what_was_learned_anew_is_no_drift() -> None:
     for _ in range(300):
         sure = draw.random()
         said.append(drift.judged(signs(sure), escalated=sure < 0.8))
+    assert set(said) == {None}
+
+
+def test_where_the_query_selects_what_is_usual_is_found_out_again() -> None:
+    selecting = replace(BELIEF, query=Logistic(0.0, {}))
+    drift = Drift(BELIEF)
+    for _ in range(REFERENCE):
+        drift.judged(signs(0.1), escalated=True)
+    drift.trust(selecting)
+    said = [drift.judged(signs(0.9), escalated=False) for _ in range(3 * REFERENCE)]
+
     assert set(said) == {None}
