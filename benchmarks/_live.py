@@ -35,10 +35,10 @@ from benchmarks.report import Figures
 from router.after.confidence import Confidence
 from router.after.signs import AnswerSigns, signs_of
 from router.fit.answers import fit_confidence
-from router.fit.knobs import for_quality, probabilities
+from router.fit.knobs import for_quality, of_share, probabilities
 from router.fit.prior import PENALTY, by_kind
 from router.fit.signal import measure
-from router.policy.escalation import ALL_LARGE, FARTHEST, of_share
+from router.policy.escalation import ALL_LARGE, FARTHEST
 from router.policy.learned import Learned, save
 from router.prior import load_prior
 
