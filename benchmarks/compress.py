@@ -194,7 +194,7 @@ async def compare_multi_document(
             name = f"{ratio}x"
             results = [await made(case, Mode("ratio", float(ratio)), once) for case in cases]
             figures |= score(cases, [one.prompt for one in results], name, prefix)
-            figures |= asked_for(cases, [one.prompt for one in results], f"{prefix}{name}")
+            figures |= asked_for(cases, [one.prompt for one in results], name, prefix)
             alone = [await made(case, Mode("ratio", float(ratio)), None) for case in cases]
             peers["bm25"] |= score(cases, [one.prompt for one in alone], name, prefix)
             peers["uncompressed"] |= score(cases, whole, name, prefix)
@@ -379,7 +379,7 @@ def bench(
         key
         for file in figures.values()
         for key in file
-        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_"))
+        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_"))
     }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():

@@ -36,6 +36,10 @@ def charge_of(ex: Exchange, prompt_tokens: int) -> Used:
         tokens += usage.input_tokens + usage.output_tokens
         if call.target.price is not None:
             money += nano_usd(cost_usd(usage, call.target.price))
+    for scoring in ex.scorings:
+        tokens += scoring.usage.input_tokens + scoring.usage.output_tokens
+        if scoring.target.price is not None:
+            money += nano_usd(cost_usd(scoring.usage, scoring.target.price))
     return Used(1 if sent else 0, _bounded(tokens), _bounded(money))
 
 
