@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from gateway.compression.remembered import digest
 from gateway.exchange import Exchange, Route, Tiers
@@ -115,7 +117,8 @@ def _turn(ex: Exchange, asked: Asked, sessions: Sessions) -> Turn:
     assert ex.view is not None and ex.route is not None
     place = ex.view.spans["messages"]
     named = ex.session is not None
-    what: Mapping[str, Any] | list[Any] | str = ex.session if ex.session is not None else asked.beginning()
+    # As JSON again: only there may a number have any size.
+    what = msgspec.json.encode(ex.session if ex.session is not None else asked.beginning())
     key = digest(ex.tenant, ex.route.label, named, what)
     # Whoever names a conversation need not send what was said in it.
     return sessions.turn(ex.tenant, key, ex.body[place.start : place.end], goes_on=named or asked.goes_on())
