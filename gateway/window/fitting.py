@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -15,6 +16,7 @@ from gateway.compression.prompt import NotReadable, read_messages
 from gateway.config.schema import FitConfig
 from gateway.exchange import Exchange, Route
 from gateway.subrequests import Subrequests
+from gateway.window.aside import aside
 from gateway.window.base import CannotShorten, Means, Rank, Strategy
 from gateway.window.calls import Calls
 from gateway.window.choose import is_worth_it, order
@@ -25,6 +27,7 @@ from gateway.window.outcome import Fitted
 from gateway.window.shorten import Shortened, Shortening
 from gateway.window.underway import Tell
 from gateway.window.windows import Overlength, Windows
+from gateway.wire.headers import ROUTE
 from gateway.wire.splice import Edit, splice
 
 FOLDED = "lossless"
@@ -70,7 +73,7 @@ class Fitting:
 
     async def run(self) -> None:
         """Set the exchange's `fitted`, and `compression` or `route`, if there is a way."""
-        conversation = self._conversation()
+        conversation = await aside(len(self._ex.body), self._conversation)
         longer = await self._longer() if "longer" in self._can.config.strategies else []
         first = self._ex.fit.way
         folds = conversation is not None and first in (None, "compress")
@@ -94,7 +97,7 @@ class Fitting:
         if longer:
             self._reroute(longer[0])
 
-    def _conversation(self) -> Conversation | None:
+    async def _conversation(self) -> Conversation | None:
         assert self._ex.view is not None
         place = self._ex.view.spans.get("messages")
         if place is None:
@@ -107,6 +110,9 @@ class Fitting:
     async def _longer(self) -> list[Route]:
         """Return the models that hold the prompt as it is; those first that are worth their price."""
         ex, found = self._ex, list[Route]()
+        if ROUTE in ex.headers and ex.fit.way != "longer":
+            # Whoever names a tier wants that one.
+            return []
         tiers = () if self._route.tiers is None else self._route.tiers.routes
         on_a_budget = ex.limits is not None and ex.limits.usd_per_day is not None
         for route in (*tiers, *self._can.longer):
@@ -127,7 +133,8 @@ class Fitting:
         assert ex.view is not None
         place = ex.view.spans["messages"]
         messages = read_messages(ex.body, place.start, place.end)
-        done = await compress(messages, LOSSLESS, stages=self._can.stages)
+        work = partial(compress, messages, LOSSLESS, stages=self._can.stages)
+        done = await aside(len(ex.body), work)
         edits = tuple(
             Edit(change.text.start, change.text.end, msgspec.json.encode(change.value))
             for change in done.changes

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.compressed import Compressed
+from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.tenants import bearer, key_of, tenant
 from tests.gateway.support.upstream import ScriptedUpstream
@@ -474,7 +475,7 @@ routes:
 async def test_a_tier_whose_window_is_too_short_is_not_asked(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = CONFIG.format(url=upstream.base_url, fit="{}") + ROUTE
+    config = CONFIG.format(url=upstream.base_url, fit="{longer: [big]}") + ROUTE
     async with running_gateway(config, tmp_path) as gateway:
         _, headers, record = await ask(gateway, ASKED, "auto")
         assert headers["x-forebay-route"] == "big" and record["fit"] is None and record["attempts"] == 1
@@ -486,6 +487,10 @@ async def test_a_tier_whose_window_is_too_short_is_not_asked(
         # Whoever insists on the small one gets it; the others of the route are not his wish.
         _, headers, record = await ask(gateway, ASKED, "auto", x_forebay_route="m")
         assert headers["x-forebay-route"] == "m" and record["fit"]["strategy"] == "compress"
+        _, headers, _ = await ask(
+            gateway, ASKED, "auto", x_forebay_route="m", x_forebay_compress="fit:longer"
+        )
+        assert headers["x-forebay-route"] == "big"
 
 
 async def test_where_the_hop_itself_fails_the_prompt_goes_as_it_came(
@@ -508,22 +513,12 @@ async def test_answers_are_cached_under_the_clients_own_prompt(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
     async with gateway_with(upstream, tmp_path, cached=True) as gateway:
-        for mode, verdict in (
-            ("fit", "miss"),
-            ("fit", "hit-exact"),
-            ("fit:compress", "miss"),
-            ("auto", "miss"),
-        ):
+        verdicts = []
+        for kept, mode in enumerate(("fit", "fit", "fit:compress", "auto")):
             _, headers, _ = await ask(gateway, ASKED, x_forebay_compress=mode)
-            assert headers["x-forebay-cache"] == verdict, mode
-            async with asyncio.timeout(10):
-                while verdict == "miss" and "forebay_cache_admissions_total" not in await page(gateway):
-                    await asyncio.sleep(0.005)
-
-
-async def page(gateway: RunningGateway) -> str:
-    async with gateway.get("/metrics") as response:
-        return await response.text()
+            verdicts.append(headers["x-forebay-cache"])
+            await until_kept(gateway, max(1, kept))
+        assert verdicts == ["miss", "hit-exact", "miss", "miss"]
 
 
 async def test_calls_of_its_own_are_the_tenants(
@@ -569,9 +564,7 @@ async def test_an_answer_of_a_long_job_is_stored_without_its_comments(
     async with gateway_with(upstream, tmp_path, cached=True) as gateway:
         async with gateway.post(body=body) as response:
             first = await response.text()
-        async with asyncio.timeout(10):
-            while 'forebay_cache_admissions_total{outcome="stored"} 5.0' not in await page(gateway):
-                await asyncio.sleep(0.005)
+        await until_kept(gateway, 5)
         async with gateway.post(body=body) as response:
             assert response.headers["x-forebay-cache"] == "hit-exact"
             again = await response.text()
@@ -619,9 +612,7 @@ async def test_the_parts_are_cached_too(
         assert len(model.answered) == 5
         # Another answer is wanted, so it is another request; what was read is the same.
         body = chat("m", messages=[{"role": "user", "content": SUMMARY}], top_p=0.5)
-        async with asyncio.timeout(10):
-            while (await page(gateway)).count('forebay_cache_admissions_total{outcome="stored"} 5.0') == 0:
-                await asyncio.sleep(0.005)
+        await until_kept(gateway, 5)
         async with gateway.post(body=body) as response:
             assert response.status == 200
         assert len(model.answered) == 6
