@@ -176,6 +176,7 @@ def _hand_over(old: _Rider, new: _Rider) -> None:
     new.ex.calls, old.ex.calls = old.ex.calls, []
     old.ex.inner.extend(new.ex.inner)
     new.ex.inner, old.ex.inner = old.ex.inner, []
+    new.ex.scorings, old.ex.scorings = old.ex.scorings, []
 
 
 def is_failure(status: int) -> bool:
