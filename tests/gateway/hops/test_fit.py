@@ -538,6 +538,20 @@ async def test_calls_of_its_own_are_the_tenants(
             assert response.status == 429
 
 
+async def test_equal_requests_share_one_job(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    released = model.hold = asyncio.Event()
+    body = chat("m", messages=[{"role": "user", "content": SUMMARY}], stream=True)
+    async with gateway_with(upstream, tmp_path, cached=True) as gateway:
+        async with gateway.post(body=body) as first, gateway.post(body=body) as second:
+            assert second.headers["x-forebay-cache"] == "coalesced"
+            released.set()
+            texts = [await response.text() for response in (first, second)]
+    assert len(model.answered) == 5
+    assert all('"done":4,"of":4' in text and text.endswith("data: [DONE]\n\n") for text in texts)
+
+
 class Careless:
     """A strategy that asks with more than a prompt may have."""
 
