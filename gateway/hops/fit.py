@@ -47,10 +47,10 @@ class Fit:
         if ex.fit.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.origin is not None:
             return await next(ex)
         assert ex.route is not None and ex.view is not None
+        self._windows.watch(ex)
         too_long = await self._windows.measure(ex, ex.route)
         refusal = None
         if too_long is None:
-            self._windows.watch(ex)
             answer = await next(ex)
             if answer.status < 400:
                 return answer

@@ -15,6 +15,7 @@ from gateway.compression.outcome import Compression
 from gateway.compression.prompt import NotReadable, read_messages
 from gateway.config.schema import FitConfig
 from gateway.exchange import Exchange, Route
+from gateway.routing.needs import Needs, lacks, needs_of
 from gateway.subrequests import Subrequests
 from gateway.window.aside import aside
 from gateway.window.base import CannotShorten, Means, Rank, Strategy
@@ -27,6 +28,7 @@ from gateway.window.outcome import Fitted
 from gateway.window.shorten import Shortened, Shortening
 from gateway.window.underway import Tell
 from gateway.window.windows import Overlength, Windows
+from gateway.wire.asked import read_asked
 from gateway.wire.headers import ROUTE
 from gateway.wire.splice import Edit, splice
 
@@ -114,12 +116,16 @@ class Fitting:
             # Whoever names a tier wants that one.
             return []
         tiers = () if self._route.tiers is None else self._route.tiers.routes
+        asked = read_asked(ex.body)
+        needs = Needs() if asked is None else needs_of(asked)
         on_a_budget = ex.limits is not None and ex.limits.usd_per_day is not None
         for route in (*tiers, *self._can.longer):
             if route.label == self._route.label or any(route.label == other.label for other in found):
                 continue
             # What has no price cannot be charged for.
-            if (not on_a_budget or route.target.price is not None) and await self._windows.holds(ex, route):
+            if (on_a_budget and route.target.price is None) or lacks(route.can, needs):
+                continue
+            if await self._windows.holds(ex, route):
                 found.append(replace(route, tiers=self._route.tiers))
         return sorted(found, key=lambda route: not self._is_worth_it(route))
 
