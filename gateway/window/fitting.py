@@ -25,7 +25,7 @@ from gateway.window.compressed import SMALL_RATIO, Compressed
 from gateway.window.conversation import Conversation, read_conversation
 from gateway.window.edits import size_change
 from gateway.window.outcome import Fitted
-from gateway.window.shorten import Shortened, Shortening
+from gateway.window.shorten import NothingToShorten, Shortened, Shortening
 from gateway.window.underway import Tell
 from gateway.window.windows import Overlength, Windows
 from gateway.wire.asked import read_asked
@@ -72,6 +72,8 @@ class Fitting:
         self.calls = Calls(asking, ex.route.label, can.subrequests, can.config, tell)
         self.reasons: list[str] = []
         """Why it did not come to fit."""
+        self.tried = False
+        """Whether there was anything to be done, even if it was not enough."""
 
     async def run(self) -> None:
         """Set the exchange's `fitted`, and `compression` or `route`, if there is a way."""
@@ -95,6 +97,7 @@ class Fitting:
             try:
                 return self._shorter(await self._shorten(conversation, before, leave_out=not longer))
             except CannotShorten as error:
+                self.tried = not isinstance(error, NothingToShorten)
                 self.reasons.append(str(error))
         if longer:
             self._reroute(longer[0])

@@ -36,7 +36,8 @@ _TOLD_S = 3600.0
 """How long an upstream's word counts; it may be started anew with a longer window."""
 _UNSAID = 0.9
 """An upstream that refuses a prompt without saying why has a window of at most this share of its tokens."""
-_LEAST_WINDOW = 64
+_LEAST_WINDOW = 256
+"""Nobody serves a shorter one, so an error that says so is about something else."""
 _CAPACITY = 4096
 
 _Key = tuple[str, str, str]
@@ -162,7 +163,9 @@ class Windows:
             estimate = int((overflow.tokens - pictures) * size / max(1, sent)) + pictures
         else:
             estimate = counted or int(size * density.upper) + pictures
-        window = max(_LEAST_WINDOW, overflow.window or int(estimate * _UNSAID))
+        window = overflow.window or int(estimate * _UNSAID)
+        if window < _LEAST_WINDOW:
+            return None
         self._remember_window(route, tenant, window)
         window = self.of(route, tenant) or window
         reserve = _reserve(ex.view, ex.body, window)
