@@ -55,6 +55,13 @@ class Case:
         """The largest tier that can take the request."""
         return len(self.facts.able) - 1 - self.facts.able[::-1].index(True)
 
+    def knowing(self, signs: Mapping[str, float]) -> Case:
+        """Return the case with more signs of its query."""
+        if not signs:
+            return self
+        query = replace(self.facts.query, signs={**self.facts.query.signs, **signs})
+        return replace(self, facts=replace(self.facts, query=query))
+
     def first(self, tiers: Tiers) -> tuple[Choice, bool]:
         """Return where the request begins, and whether its conversation is why."""
         if self.least == len(tiers.routes) - 1:
