@@ -17,6 +17,9 @@ Peers: `truncate-head` keeps the beginning of the documents, `truncate-tail` the
 ends, `random` deletes sentences; all keep instruction and question and get the same budget. `bm25` is ours
 without embedder.
 
+`recall_8x_asked` has those prompts too for which a model that asks for what was left out, with the question's
+own words, gets the answer; `had_back_…` is the share of prompts that are restored from what was kept.
+
 `replay` says whether `auto` compresses where it pays (`_compress_replay`): `saved` of what `off` costs,
 `share_of_oracle` of what the best choices save, `worst_…` before the upstream where it comes off worst.
 """
@@ -40,6 +43,7 @@ import cyclopts
 
 from benchmarks import _compress_engine, _compress_replay, report
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
+from benchmarks._compress_retrieve import asked_for
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
 from gateway.compression.parts import sentences
@@ -186,6 +190,7 @@ async def compare_multi_document(
             name = f"{ratio}x"
             results = [await made(case, Mode("ratio", float(ratio)), once) for case in cases]
             figures |= score(cases, [one.prompt for one in results], name, prefix)
+            figures |= asked_for(cases, [one.prompt for one in results], f"{prefix}{name}")
             alone = [await made(case, Mode("ratio", float(ratio)), None) for case in cases]
             peers["bm25"] |= score(cases, [one.prompt for one in alone], name, prefix)
             peers["uncompressed"] |= score(cases, whole, name, prefix)
@@ -341,7 +346,7 @@ def bench(
         key
         for file in figures.values()
         for key in file
-        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_"))
+        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_"))
     }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():

@@ -12,10 +12,12 @@ from gateway.answer import Answer, EventStream, Tap
 from gateway.cache_state import CacheState
 from gateway.compression.mode import OFF, Mode
 from gateway.compression.outcome import Compression
-from gateway.config.schema import Limits, Model
+from gateway.config.schema import Limits, Model, Streams
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
 from gateway.routing.capabilities import ANY, Can
+from gateway.routing.watched import Watched
 from gateway.state.ledger.base import Used
+from gateway.window.outcome import Fitted
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
 from gateway.wire.usage import Outcome, Usage
@@ -51,6 +53,12 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    fitted: Fitted | None = None
+    """How a prompt that was longer than the window was made to fit."""
+    reason: str = ""
+    """Why this model was called; of a route's last call, why its answer stands."""
+    usage_added: bool = False
+    """The upstream was asked for a stream's usage on our own account, so it is taken out again."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
@@ -117,11 +125,21 @@ class Exchange:
     """When the body was here."""
     view: RequestView | None = None
     report: bool = False
+    streams: Streams | None = None
+    """How the client wants a stream to go whose answer is judged."""
+    session: str | None = None
+    """The conversation, as the client names it."""
     route: Route | None = None
     compress: Mode = OFF
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    fit: Mode = OFF
+    """The mode that was asked for, whatever `compress` becomes: a second call has to fit as well."""
+    fitted: Fitted | None = None
+    """How the next call's prompt was made to fit."""
+    reason: str = ""
+    """Why the next call goes where it goes, in a line."""
     logprobs: bool = False
     """The next call asks for token probabilities; who wants them takes them out of the answer."""
     calls: list[Call] = field(default_factory=list)
@@ -129,8 +147,12 @@ class Exchange:
     """What the compressor had a model of the configuration say."""
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""
+    asked_for: bool = True
+    """A client waits for the answer; nobody does for that of a refresh."""
     inner: list[Exchange] = field(default_factory=list)
     """The requests that this one has made."""
+    watched: Watched | None = None
+    """What the tiers of a route that learns have said."""
     cache: CacheState | None = None
     observers: list[Tap] = field(default_factory=list)
     """See the upstream's own events, before anything is taken out of them."""

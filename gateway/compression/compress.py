@@ -80,6 +80,13 @@ def question_of(message: Message) -> str:
     return "\n".join(texts)[-MOST:]
 
 
+async def compress_text(text: str, question: str, ratio: float, *, rank: Rank | None = None) -> str:
+    """Return a document made `ratio` times smaller, or as small as can be, chosen by a question that is not
+    part of it."""
+    work = _Work(Mode("ratio", ratio), STAGES, rank, Compressed(), fold.Seen(), question, document=True)
+    return await work.text(text)
+
+
 @dataclass(slots=True)
 class _Work:
     """The stages for one message."""
@@ -91,7 +98,9 @@ class _Work:
     done: Compressed
     seen: fold.Seen
     question: str
-    tool: bool
+    tool: bool = False
+    document: bool = False
+    """All of it is: no part is a question."""
 
     async def text(self, value: str) -> str:
         size = len(value)
@@ -101,7 +110,7 @@ class _Work:
                 "cut", lambda text: cut.cut_lines(cut.without_noise(text), self.question), value
             )
         parts = segments(value)
-        kept = set() if self.tool else protected(parts)
+        kept = set() if self.tool or self.document else protected(parts)
         selects = not whole and self._selects(parts)
         for place, part in enumerate(parts):
             if place not in kept:

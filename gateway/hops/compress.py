@@ -23,7 +23,7 @@ from gateway.compression.prompt import NotReadable, Text, read_messages
 from gateway.compression.remembered import Remembered, digest, remembering
 from gateway.compression.select import Rank
 from gateway.config.schema import CompressConfig
-from gateway.exchange import Call, Exchange, Scoring
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.pipeline import Next
 from gateway.wire.request import Endpoint
 from gateway.wire.splice import Edit
@@ -65,9 +65,12 @@ class Compress:
         self._s_per_char = 25e-6
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
+        if ex.fitted is not None and ex.fitted.shorter:
+            # It is as short as it has to be, and its edits are in bytes of the client's own.
+            return await next(ex)
         # Whoever calls again, perhaps with the whole prompt, starts from the client's own.
         ex.compression = None
-        if ex.compress.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.view is None:
+        if ex.compress.kind in ("off", "fit") or ex.endpoint is not Endpoint.CHAT or ex.view is None:
             return await next(ex)
         place = ex.view.spans.get("messages")
         if place is None or not MIN_CHARS <= place.end - place.start <= MAX_BYTES:
@@ -117,9 +120,8 @@ class Compress:
         # Whoever called this hop may go on with another route.
         before, route = len(ex.calls), ex.route
         answer = await next(ex)
-        calls = ex.calls[before:]
         if route is not None:
-            ex.at_end(lambda: self._learn(calls, route.upstream_model, decided))
+            ex.at_end(lambda: self._learn(ex.calls[before:], route, decided))
         return answer
 
     def _drops(self, ex: Exchange, first: Text, tokens: int) -> bool:
@@ -155,9 +157,12 @@ class Compress:
 
         return remembering(reading_with(score), self._read, ex.tenant)
 
-    def _learn(self, calls: Sequence[Call], model: str, decided: bool | None) -> None:
+    def _learn(self, calls: Sequence[Call], route: Route, decided: bool | None) -> None:
+        calls = [call for call in calls if call.model == route.model]
+        # Where the model asked for what was left out, no single answer's length tells of growth.
+        compared = decided if len(calls) == 1 else None
         for call in calls:
-            self._economics.called(call, model, compressed=decided)
+            self._economics.called(call, route.upstream_model, compressed=compared)
 
 
 def _compression(
@@ -177,6 +182,7 @@ def _compression(
         {stage: chars // BYTES_PER_TOKEN for stage, chars in done.saved.items()} if edits else {},
         done.ranked,
         seconds,
-        scorings[0].model if scorings else None,
-        sum(scoring.seconds for scoring in scorings),
+        tuple(done.changes) if mode.drops else (),
+        scorer=scorings[0].model if scorings else None,
+        scorer_seconds=sum(scoring.seconds for scoring in scorings),
     )

@@ -14,8 +14,7 @@ from gateway.upstreams.base import Upstream, UpstreamRequest
 from gateway.wire.errors import cause_of
 from gateway.wire.headers import to_upstream
 from gateway.wire.logprobs import ask_for_logprobs
-from gateway.wire.request import RequestView, outgoing
-from gateway.wire.splice import Edit
+from gateway.wire.request import outgoing
 from gateway.wire.usage import UsageTap, read_answer
 from semantic_cache.directives import BODY_FIELD
 from telemetry import names
@@ -40,7 +39,7 @@ class CallUpstream:
             raise HopFailed("The upstream was called before the request was read and routed.")
         upstream = self._upstreams[ex.route.target.upstream]
         call = Call(upstream.name, ex.route.model, ex.route.target)
-        call.compression = ex.compression
+        call.compression, call.fitted, call.reason = ex.compression, ex.fitted, ex.reason
         ex.calls.append(call)
         span = self._tracer.start(
             names.operation_span(ex.endpoint.operation, ex.route.upstream_model),
@@ -52,6 +51,7 @@ class CallUpstream:
             call.span = span.context
         watch = _Watch(ex, call, span, upstream, self._metrics)
         usage = upstream.reports_usage and ex.view.stream
+        call.usage_added = usage and not ex.view.usage_wanted
         request = UpstreamRequest(
             ex.endpoint.upstream_path,
             outgoing(
@@ -61,7 +61,8 @@ class CallUpstream:
                 usage=usage,
                 # The cache has read its member, and upstreams would stumble over it.
                 without=None if ex.cache is None else BODY_FIELD,
-                more=_edits(ex, ex.view),
+                prompt=() if ex.compression is None else ex.compression.edits,
+                more=ask_for_logprobs(ex.body, ex.view.spans) if ex.logprobs else (),
             ),
             ex.view.stream,
             ex.tenant,
@@ -74,9 +75,7 @@ class CallUpstream:
             if isinstance(answer.body, EventStream):
                 for observer in ex.observers:
                     answer.body.tap(observer)
-                answer.body.tap(
-                    UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted, count=ex.metered)
-                )
+                answer.body.tap(UsageTap(call.outcome, remove=call.usage_added, count=ex.metered))
                 answer.body.tap(watch)
                 if not await answer.body.prime():
                     raise UpstreamBroke(f"The upstream '{upstream.name}' sent an empty stream.")
@@ -95,11 +94,6 @@ class CallUpstream:
             return span.context.headers()
         # We take no part in the trace, so the caller's own context goes on to whoever does.
         return ex.caller.headers() if ex.caller is not None else {}
-
-
-def _edits(ex: Exchange, view: RequestView) -> list[Edit]:
-    edits = [] if ex.compression is None else [*ex.compression.edits]
-    return edits + ask_for_logprobs(ex.body, view.spans) if ex.logprobs else edits
 
 
 class _Watch:

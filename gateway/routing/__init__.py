@@ -1,1 +1,1 @@
-"""What a route's cascade knows beside its policy: what models can do, conversations, second opinions."""
+"""Around a route's policy: what models can do, conversations, second opinions, and what is learned live."""

@@ -17,10 +17,16 @@ class Token:
 
     logprob: float
     top: tuple[float, ...] = ()
+    text: str = ""
+    """Empty if the upstream does not say it."""
 
 
-# A token that was impossible to the model, such as one that a grammar forced.
-_LOWEST = -20.0
+LOWEST = -20.0
+"""What a token counts at least: one that a grammar forced was impossible to the model."""
+
+
+_SURE = log(0.995)
+"""A token that was this probable counts as having no entropy: most are, and the sums take time."""
 
 
 def logprob_signs(tokens: Sequence[Token]) -> dict[str, float]:
@@ -31,17 +37,23 @@ def logprob_signs(tokens: Sequence[Token]) -> dict[str, float]:
     """
     if not tokens:
         return {}
-    values = sorted(max(_LOWEST, token.logprob) for token in tokens)
-    tops = [sorted((max(_LOWEST, value) for value in token.top), reverse=True) for token in tokens]
-    tops = [top for top in tops if len(top) > 1]
-    margins = sorted(top[0] - top[1] for top in tops)
-    entropies = [_entropy(top) for top in tops]
+    values = sorted([max(LOWEST, token.logprob) for token in tokens])
+    margins, entropies = [], []
+    for token in tokens:
+        top = token.top
+        if len(top) < 2:
+            continue
+        # Upstreams give them in falling order, but not all say so.
+        first, second = top[:2] if top[0] >= top[1] >= top[-1] else sorted(top, reverse=True)[:2]
+        margins.append(max(LOWEST, first) - max(LOWEST, second))
+        entropies.append(0.0 if first > _SURE else _entropy(top))
+    margins.sort()
     return {
         "logprob_mean": sum(values) / len(values),
         "logprob_least": values[0],
         "logprob_q10": _quantile(values, 0.10),
         "logprob_q25": _quantile(values, 0.25),
-        "logprob_first": max(_LOWEST, tokens[0].logprob),
+        "logprob_first": max(LOWEST, tokens[0].logprob),
         "unsure_tokens": sum(value < log(0.5) for value in values) / len(values),
         "margin_mean": sum(margins) / len(margins) if margins else 0.0,
         "margin_q10": _quantile(margins, 0.10) if margins else 0.0,
@@ -59,6 +71,10 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _entropy(top: Sequence[float]) -> float:
-    known = [exp(value) for value in top]
-    rest = max(0.0, 1 - sum(known))
-    return -sum(p * log(p) for p in (*known, rest) if p > 0)
+    rest, found = 1.0, 0.0
+    for value in top:
+        if value > LOWEST:
+            p = exp(value)
+            rest -= p
+            found -= p * value
+    return found - rest * log(rest) if rest > 0 else found

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.bounds import normal_quantile
-from router.policy.escalation import ALL_LARGE, FARTHEST, Escalation
+from router.policy.escalation import ALL_LARGE, Escalation, of_share
 
 _SLACK = 0.01
 _CONFIDENCE = 0.90
@@ -46,7 +46,7 @@ def for_quality(
     small, large = w - (quality - slack) * s, s - (quality - slack) * s
     chosen = ALL_LARGE
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores, step / _STEPS)
+        escalation = of_share(scores.tolist(), step / _STEPS)
         p = probabilities(escalation, scores)
         feared = -(quality - slack) * (step < _STEPS)
         mean = ((p * large + (1 - p) * small).sum() + feared) / (len(scores) + 1)
@@ -65,23 +65,12 @@ def for_budget(
     In a `cascade` the small tier is paid for what is escalated too.
     """
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores, step / _STEPS)
+        escalation = of_share(scores.tolist(), step / _STEPS)
         p = probabilities(escalation, scores)
         cost = p * large_usd + (1.0 if cascade else 1 - p) * small_usd
         if cost.mean() <= budget_usd:
             return escalation
     return None
-
-
-def of_share(scores: Floats, share: float) -> Escalation:
-    """Return the escalation of `share` of these scores, the highest first; ties are shared out."""
-    ordered = -np.sort(-scores)
-    wanted = share * len(scores)
-    if wanted <= 0:
-        return Escalation(FARTHEST, 0.0)
-    threshold = float(ordered[min(len(scores) - 1, max(0, int(np.ceil(wanted - 1e-9)) - 1))])
-    above, at = int((scores > threshold).sum()), int((scores == threshold).sum())
-    return Escalation(threshold, min(1.0, max(0.0, (wanted - above) / at)))
 
 
 def probabilities(escalation: Escalation, scores: Floats) -> Floats:

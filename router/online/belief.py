@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
+from math import log, sqrt
 
 from router.after.confidence import Confidence, Judgement
 from router.after.signs import AnswerSigns
@@ -60,6 +60,11 @@ class TierBelief:
         return self.keep_from < NEVER
 
     @property
+    def error(self) -> float:
+        """The standard error of `quality`."""
+        return sqrt(self.quality * (1 - self.quality) / max(1, self.outcomes))
+
+    @property
     def edge(self) -> float:
         """The probability of the least answer that may be kept."""
         if self.confidence is None or not -NEVER < self.keep_from < NEVER:
@@ -75,11 +80,15 @@ class TierBelief:
         if signs.broken is not None:
             return judged, False
         if self.shift:
-            moved = sigmoid(_odds(judged.probability) + self.shift)
+            moved = self.moved(judged.probability)
             was, now = f"{judged.probability:.2f}", f"{moved:.2f} to this tenant"
             judged = Judgement(moved, judged.reason.replace(was, now, 1))
         score = self.confidence.model.score(signs.values)
         return judged, score >= self.keep_from and judged.probability >= self.least
+
+    def moved(self, probability: float) -> float:
+        """Return what a probability comes to for this tenant."""
+        return sigmoid(_odds(probability) + self.shift) if self.shift else probability
 
     def quality_for(self, query: Mapping[str, float]) -> float:
         """Return P(right) of a request that it has not answered yet."""
@@ -224,15 +233,21 @@ class _Table:
         # Models of the folds have different zeros: only the share is taken from them, and the threshold is
         # where the model that decides has that share.
         keep_from = max(score_at([self.own[place] for place in places], weights, found.share), -1e300)
-        kept = [place for place in places if self.own[place] >= keep_from]
+        # Whatever the promise leaves room for: nobody wants what is more likely wrong than right.
+        least = max(belief.least, _LEAST_PROBABILITY)
+        kept = [
+            place
+            for place in places
+            if self.own[place] >= keep_from
+            and belief.moved(self.confidence.calibration(self.own[place])) >= least
+        ]
         if not kept:
             return replace(belief, keep_from=NEVER, ends=0.0, by=_not_yet(len(places)))
         return replace(
             belief,
             keep_from=keep_from,
-            # Whatever the promise leaves room for: nobody wants what is more likely wrong than right.
-            least=max(belief.least, _LEAST_PROBABILITY),
-            ends=found.share,
+            least=least,
+            ends=sum(self.weights[place] for place in kept) / sum(weights),
             ends_quality=_share(self.agrees, self.weights, kept),
             by=f"{len(places)} outcomes vouch that at most {found.loss:.1%} are kept and wrong",
         )

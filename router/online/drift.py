@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from math import log
+from math import log, sqrt
 
 from router.after.signs import AnswerSigns
 from router.online.belief import TierBelief
@@ -27,6 +27,7 @@ _RARELY = log(10_000)
 _ODDS = 2.5
 """The change of odds that is looked for."""
 _WRONG_RARELY = log(1_000)
+_SURE = 1.645
 
 
 class Cusum:
@@ -73,13 +74,23 @@ class Drift:
         self._usual: list[AnswerSigns] = []
         self._now: deque[AnswerSigns] = deque(maxlen=REFERENCE)
         self._since = 0
+        self._belief = belief
         self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
         self._wrong = Cusum(0.05, _ODDS, _WRONG_RARELY)
         self.trust(belief)
 
     def trust(self, belief: TierBelief) -> None:
-        """Judge by a new belief from now on: what was usual is judged anew, so that learning is no drift."""
+        """Judge by a new belief from now on: what was usual is judged anew, so that learning is no drift.
+
+        Where the query has a say in which requests get this far, that changes with the belief, and what is
+        usual has to be found out again.
+        """
+        selects = belief.query is not None or self._belief.query is not None
         self._belief = belief
+        if selects:
+            self._usual.clear()
+            self._now.clear()
+            self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
         self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()
@@ -111,8 +122,10 @@ class Drift:
 
     def _rebase(self) -> None:
         share = sum(not self._belief.judge(signs)[1] for signs in self._usual) / REFERENCE
-        self._more = Cusum(share, _ODDS, sum_=self._more.sum)
-        self._fewer = Cusum(share, 1 / _ODDS, sum_=self._fewer.sum)
+        # What is usual is itself only known from a sample.
+        error = _SURE * sqrt(max(share * (1 - share), 1 / REFERENCE) / REFERENCE)
+        self._more = Cusum(share + error, _ODDS, sum_=self._more.sum)
+        self._fewer = Cusum(share - error, 1 / _ODDS, sum_=self._fewer.sum)
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]

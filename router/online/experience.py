@@ -24,7 +24,7 @@ MOST_ROWS = 4_000
 """Of all tenants, for one tier; whoever has most loses his oldest."""
 _CONFIDENCE = 0.90
 _REFIT = 25
-_WINDOW = 500
+_WINDOW = 200
 _IDS = 20_000
 """Outcomes that are known again should they come back from the store."""
 
@@ -52,7 +52,8 @@ class Experience:
         """Tiers that are not trusted any more, and why."""
         self._since: dict[str, float] = {}
         self.scores: dict[str, deque[float]] = {name: deque(maxlen=_WINDOW) for name in self.small}
-        """Of the last answers that were judged: what a budget's threshold is taken from."""
+        """Of the last answers that were judged, by the model of now: a budget's threshold is among them."""
+        self._judged: dict[str, deque[AnswerSigns]] = {name: deque(maxlen=_WINDOW) for name in self.small}
         self._new = 0
         self._beliefs = fit(Work(dict.fromkeys(self.small, ()), {}), knob, prior)
         self._drift = {name: Drift(belief.route) for name, belief in self._beliefs.items()}
@@ -68,6 +69,7 @@ class Experience:
     def judged(self, name: str, belief: TierBelief, signs: AnswerSigns, *, kept: bool) -> str | None:
         """Take note of an answer that was judged; returns why that raises an alarm, if it does."""
         if belief.confidence is not None and signs.broken is None:
+            self._judged[name].append(signs)
             self.scores[name].append(belief.confidence.model.score(signs.values))
         if name in self.alarms or not self._vouches(name):
             return None
@@ -83,7 +85,7 @@ class Experience:
             self._ids[one.id] = None
             if len(self._ids) > _IDS:
                 del self._ids[next(iter(self._ids))]
-            if one.at <= self._since.get(one.tier, 0.0):
+            if one.at <= self._since.get(one.tier, -1.0):
                 continue
             self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
             self._make_room(one.tier)
@@ -98,7 +100,7 @@ class Experience:
 
         Returns whether that is news.
         """
-        if name not in self._rows or at <= self._since.get(name, 0.0):
+        if name not in self._rows or at <= self._since.get(name, -1.0):
             return False
         self.alarms[name] = why
         self._since[name] = at
@@ -132,6 +134,11 @@ class Experience:
             if self._since.get(name) != work.since.get(name):
                 # An alarm was raised while `fit` ran.
                 continue
+            if belief.route.confidence is not None:
+                score = belief.route.confidence.model.score
+                self.scores[name] = deque(
+                    (score(signs.values) for signs in self._judged[name]), maxlen=_WINDOW
+                )
             if name not in self.alarms:
                 self._beliefs[name] = belief
                 self._drift[name].trust(belief.route)

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 
 from router.after.signs import AnswerSigns
 from router.online.belief import TierBelief
 from router.online.experience import Experience
-from router.online.vouch import score_at
+from router.online.usual import Usual
 from router.policy.base import Choice, Facts
 from router.policy.cascade import Estimate, next_step
 from router.policy.dominance import TierRecord, dominated
+from router.policy.escalation import of_share
 from router.policy.knob import Budget, Latency, Quality, kept_share
 
-_INPUT_TOKENS, _OUTPUT_TOKENS, _SECONDS = 500.0, 250.0, 1.0
-"""What a call takes as long as none has been seen."""
+_UNSEEN = Usual(0, 500.0, 250.0)
+"""What a call takes as long as none has been seen of any tier."""
+_SECONDS = 1.0
 _ENOUGH = 30
 """Outcomes from which on a tier's quality is compared with another's."""
+_DOUBT = 1.645
+"""Standard errors by which a tier has to be worse than another to be taken as worse."""
 OnDrift = Callable[[str, str], None]
 """Told a tier and why it is not what it was."""
 
@@ -130,8 +135,8 @@ class OfMany:
         if belief.confidence is None or len(scores) < _ENOUGH:
             kept = facts.draw < share
             return kept, f"by lot, as {self._asked()} asks that {share:.0%} be kept"
-        at_least = score_at(scores, [1.0] * len(scores), share)
-        kept = belief.confidence.model.score(signs.values) >= at_least
+        escalation = of_share([-score for score in scores], 1 - share)
+        kept = not escalation.escalates(-belief.confidence.model.score(signs.values), facts.draw)
         return kept, f"{'kept' if kept else 'not kept'}, as {self._asked()} asks that {share:.0%} be"
 
     def _passed_over(self, beliefs: Sequence[TierBelief], costs: Sequence[float]) -> dict[int, str]:
@@ -160,14 +165,26 @@ class OfMany:
             return {}
         last = self._tiers[self._last].name
         found = {}
-        records = {last: TierRecord(1.0, costs[self._last])}
         for at, belief in enumerate(beliefs):
+            name, others = self._tiers[at].name, [(last, 1.0, 0.0, costs[self._last])]
             if belief.outcomes >= _ENOUGH:
-                records[self._tiers[at].name] = TierRecord(belief.quality, costs[at])
-            elif costs[at] >= costs[self._last]:
-                # Of a tier that is not known yet only this is: it is no better than the last one.
-                found[self._tiers[at].name] = last
-        return found | {name: other for name, other in dominated(records).items() if name != last}
+                others += [
+                    (self._tiers[other].name, of.quality, of.error, costs[other])
+                    for other, of in enumerate(beliefs)
+                    if other != at and of.outcomes >= _ENOUGH
+                ]
+            # Of a tier that is not known yet only this is: it is no better than the last one.
+            quality = belief.quality if belief.outcomes >= _ENOUGH else 1.0
+            for other, good, error, cost in others:
+                doubt = _DOUBT * hypot(belief.error, error)
+                records = {
+                    name: TierRecord(min(1.0, quality + doubt), costs[at]),
+                    other: TierRecord(good, cost),
+                }
+                if name in dominated(records) or (other == last and costs[at] >= cost):
+                    found[name] = other
+                    break
+        return found
 
     def _why_last(self, skipped: str, facts: Facts, after: int) -> str:
         name = self._tiers[self._last].name
@@ -187,10 +204,16 @@ class OfMany:
 
     def _usd(self, facts: Facts) -> list[float]:
         found = []
+        seen = [usual for usual in self._experience.usual.values() if usual.calls]
+        # A tier that has not been called yet is taken to use as many tokens as the others do.
+        others = max(seen, key=lambda usual: usual.output_tokens, default=_UNSEEN)
+        # A budget is a mean, so what is usual counts; else the request itself does.
+        by_mean = isinstance(self._experience.knob, Budget) and bool(seen)
         for at, tier in enumerate(self._tiers):
             usual = self._experience.usual[tier.name]
-            tokens = facts.tokens or (usual.input_tokens if usual.calls else _INPUT_TOKENS)
-            output = usual.output_tokens if usual.calls else _OUTPUT_TOKENS
+            usual = usual if usual.calls else others
+            output = usual.output_tokens
+            tokens = usual.input_tokens if by_mean or not facts.tokens else facts.tokens
             warm = facts.warm.get(at, 0.0)
             price = tier.input or 0.0
             read = price if tier.cache_read is None else tier.cache_read
@@ -198,11 +221,11 @@ class OfMany:
         return found
 
     def _seconds(self) -> list[float]:
-        """Unseen tiers are taken as slower the later they come."""
-        found = []
-        for at, tier in enumerate(self._tiers):
+        """Return what calls take; one that has not been made yet, a second more than those before it."""
+        found: list[float] = []
+        for tier in self._tiers:
             usual = self._experience.usual[tier.name]
-            found.append(usual.seconds if usual.calls else _SECONDS * (at + 1))
+            found.append(usual.seconds if usual.calls else max(found, default=0.0) + _SECONDS)
         return found
 
 

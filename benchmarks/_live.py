@@ -1,0 +1,301 @@
+"""The cascade on the default stack, live: `forebay serve` with the bundled engine and a large model.
+
+The engine answers made-up questions with answers that can be checked; from the first half of them a policy is
+learned. A gateway then serves the route `auto` over the small model and a mock of a large one that is right
+about all but a few questions, and is asked the other half over HTTP, every second one as a stream. Each answer
+is checked, and every cost compared with the record, with what the mock says it was asked, and with the prices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from benchmarks._live_answers import CALLERS, Answered, ask_all, ask_engine, body_of
+from benchmarks._live_questions import UNSEEN, Question, is_right, questions
+from benchmarks._live_scores import baselines, calibrated, scored
+from benchmarks.peers import gateways, mock_large, mock_openai
+from benchmarks.peers.gateways import Bench, Running
+from benchmarks.report import Figures
+from router.after.confidence import Confidence
+from router.after.signs import AnswerSigns, signs_of
+from router.fit.answers import fit_confidence
+from router.fit.knobs import for_quality, of_share, probabilities
+from router.fit.prior import by_kind
+from router.fit.signal import measure
+from router.policy.escalation import ALL_LARGE, FARTHEST
+from router.policy.learned import Learned, save
+from router.prior import load_prior
+
+QUALITY = 0.95
+SMALL, LARGE, ROUTE = "smollm2", "large", "auto"
+_SMALL_PRICE = {"input": 0.02, "output": 0.04}
+_LARGE_PRICE = {"input": 2.5, "output": 10.0}
+
+
+class BadRun(Exception):
+    """The gateway did not do what it says; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is asked: most questions of a kind, and how many of the second half go through the route."""
+
+    past: int = 20
+    rest: int = 12
+    live: int = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One answer of the route."""
+
+    question: Question
+    right: bool
+    route: str
+    cost_usd: float
+    """As the header says it, or the report at the end of a stream."""
+    recorded_usd: float
+    cache: str
+    ms: float
+
+
+def measure_live(
+    model: Path, model_name: str, size: Size, large_accuracy: float = 0.97
+) -> tuple[Figures, dict[str, Figures]]:
+    """Return our figures and those of simple scores. Raises BadRun, PeerUnavailable."""
+    begun = time.monotonic()
+    past_asked, rest_asked = questions("past", size.past), questions("rest", size.rest)
+    _say(f"live: the small model answers {len(past_asked)} questions to learn from")
+    past = asyncio.run(ask_engine(model, past_asked))
+    table = large_answers([*past_asked, *rest_asked], large_accuracy)
+    learned, confidence = learn(past, table)
+    with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        save(learned, folder / "policy.json")
+        (folder / "table.json").write_bytes(msgspec.json.encode(table))
+        bench = Bench("", None, folder)
+        port = gateways.free_port()
+        mock = stack.enter_context(
+            bench.start(
+                "large",
+                [sys.executable, "-m", "benchmarks.peers.mock_large", str(port), str(folder / "table.json")],
+                port,
+                ready="/count",
+            )
+        )
+        gateway = stack.enter_context(_gateway(bench, mock, model_name))
+        rest, served, counted = asyncio.run(_ask(gateway, mock, rest_asked, rest_asked[: size.live]))
+    found, peers = confidence_figures(past, rest, confidence, table)
+    found |= served_figures(served, rest, table)
+    found |= _costs(served, rest, counted)
+    found["policy"] = list(learned.said)
+    found["questions"] = {"learned_from": len(past), "judged": len(rest), "served": len(served)}
+    found["seconds"] = round(time.monotonic() - begun, 1)
+    return found, peers
+
+
+def large_answers(asked: Sequence[Question], accuracy: float) -> dict[str, str]:
+    """Return the large model's answers: wrong for a fixed share of the questions, by a hash of their text."""
+    table = {}
+    for question in asked:
+        place = int.from_bytes(hashlib.sha256(question.text.encode()).digest()[:6], "big") / 2**48
+        table[question.text] = f"It is {question.right[0]}." if place < accuracy else "That is not known."
+    return table
+
+
+def learn(past: Sequence[Answered], table: dict[str, str]) -> tuple[Learned, Confidence]:
+    """Return the policy of the first half, calibrated on kinds that had not been seen."""
+    parts = by_kind([answer.question.kind for answer in past])
+    signs = [signs_of(answer.said) for answer in past]
+    weak = np.array([answer.right for answer in past])
+    strong = np.array([is_right(answer.question, table[answer.question.text]) for answer in past])
+    confidence, unseen = fit_confidence(signs, weak.tolist(), parts)
+    signal = measure(-unseen, np.subtract(strong, weak, dtype=float), parts)
+    escalation = for_quality(-unseen, weak, strong, QUALITY)
+    if escalation != ALL_LARGE:
+        own = np.array([-score(confidence, sign) for sign in signs])
+        escalation = of_share(own, float(probabilities(escalation, -unseen).mean()))
+    said = (signal.said("the small model's answer"),)
+    return Learned(QUALITY, len(past), "answer", escalation, None, confidence, said), confidence
+
+
+def score(confidence: Confidence, signs: AnswerSigns) -> float:
+    """Return how sure an answer looks, uncalibrated: what thresholds are set on."""
+    return -FARTHEST if signs.broken is not None else confidence.model.score(signs.values)
+
+
+def confidence_figures(
+    past: Sequence[Answered], rest: Sequence[Answered], confidence: Confidence, table: dict[str, str]
+) -> tuple[Figures, dict[str, Figures]]:
+    """Return what confidence tells of answers that it has not learned from, and what simple scores do."""
+    small = np.array([answer.right for answer in rest])
+    large = np.array([is_right(answer.question, table[answer.question.text]) for answer in rest])
+    signs = [signs_of(answer.said) for answer in rest]
+    judged = np.array([confidence.judge(sign).probability for sign in signs])
+    prior = np.array([load_prior().confidence.judge(sign).probability for sign in signs])
+    unseen = np.array([answer.question.kind in UNSEEN for answer in rest])
+    found: Figures = scored(judged, small, large)
+    found["calibration_error"] = calibrated(judged, small)
+    for name, rows in (("seen_kinds", ~unseen), ("unseen_kinds", unseen)):
+        found[name] = scored(judged[rows], small[rows], large[rows]) | {
+            "small_accuracy": round(float(small[rows].mean()), 4)
+        }
+    found["prior"] = scored(prior, small, large) | {"calibration_error": calibrated(prior, small)}
+    found["small_accuracy"] = round(float(small.mean()), 4)
+    found["large_accuracy"] = round(float(large.mean()), 4)
+    found["broken"] = round(float(np.mean([sign.broken is not None for sign in signs])), 4)
+    peers = {name: scored(sureness, small, large) for name, sureness in baselines(past, rest).items()}
+    found["auroc_over_length"] = round(found["auroc"] - peers["length"]["auroc"], 4)
+    return found, peers
+
+
+def served_figures(served: Sequence[Served], rest: Sequence[Answered], table: dict[str, str]) -> Figures:
+    """Return what came of the route over HTTP."""
+    small = {answer.question.text: answer.right for answer in rest}
+    asked = [one.question for one in served]
+    large = [is_right(question, table[question.text]) for question in asked]
+    out: Figures = {
+        "asked_quality": QUALITY,
+        "served_accuracy": round(statistics.fmean(one.right for one in served), 4),
+        "small_alone": round(statistics.fmean(small[question.text] for question in asked), 4),
+        "large_alone": round(statistics.fmean(large), 4),
+        "strong_call_share": round(statistics.fmean(LARGE in one.route.split(">") for one in served), 4),
+        "routes": {
+            route: sum(one.route == route for one in served) for route in sorted({s.route for s in served})
+        },
+        "cache": {
+            said: sum(one.cache == said for one in served) for said in sorted({s.cache for s in served})
+        },
+    }
+    out["realised_quality"] = round(out["served_accuracy"] / out["large_alone"], 4)
+    out["latency_ms"] = {
+        route: round(statistics.median(one.ms for one in served if one.route == route), 1)
+        for route in out["routes"]
+    }
+    return out
+
+
+def _costs(served: Sequence[Served], rest: Sequence[Answered], counted: mock_large.Count) -> Figures:
+    """Return the sums of all costs. Raises BadRun if they do not add up."""
+    said, recorded = (sum(one.cost_usd for one in served), sum(one.recorded_usd for one in served))
+    small = {answer.question.text: answer for answer in rest}
+    paid = [small[one.question.text] for one in served if SMALL in one.route.split(">")]
+    due = 1e-6 * (
+        sum(one.input_tokens for one in paid) * _SMALL_PRICE["input"]
+        + sum(one.output_tokens for one in paid) * _SMALL_PRICE["output"]
+        + counted.prompt_tokens * _LARGE_PRICE["input"]
+        + counted.completion_tokens * _LARGE_PRICE["output"]
+    )
+    if abs(said - recorded) > 1e-9 or abs(recorded - due) > 1e-9:
+        raise BadRun(f"the answers say ${said:.9f}, the records ${recorded:.9f}, and ${due:.9f} is due")
+    return {"cost_usd": {"answers": round(said, 9), "records": round(recorded, 9), "due": round(due, 9)}}
+
+
+@contextlib.contextmanager
+def _gateway(bench: Bench, mock: Running, model_name: str) -> Iterator[Running]:
+    port = gateways.free_port()
+    config = {
+        "server": {"port": port, "drain_s": 1},
+        "upstreams": {
+            "engine": {"kind": "engine"},
+            "other": {"kind": "openai", "base_url": f"{mock.url}/v1", "api_key": mock_openai.KEY},
+        },
+        "models": {
+            SMALL: {"upstream": "engine", "model": model_name, "price": _SMALL_PRICE},
+            LARGE: {"upstream": "other", "model": mock_large.MODEL, "price": _LARGE_PRICE},
+        },
+        "routes": {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(bench.folder / "policy.json")}},
+        "cache": {"store": f"sqlite://{bench.folder}/cache.db"},
+        "state": {"store": f"sqlite://{bench.folder}/state.db"},
+        "telemetry": {"sample": 0.0, "log_level": "warning"},
+    }
+    # JSON is YAML.
+    file = bench.folder / "forebay.yaml"
+    file.write_text(json.dumps(config))
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--config", str(file)]
+    with bench.start("forebay", command, port, ready="/health/ready") as running:
+        yield running
+
+
+async def _ask(
+    gateway: Running, mock: Running, rest: Sequence[Question], live: Sequence[Question]
+) -> tuple[list[Answered], list[Served], mock_large.Count]:
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with aiohttp.ClientSession(gateway.url, timeout=timeout) as http:
+        _say(f"live: {len(live)} questions to the route, every second one as a stream")
+        served: dict[int, Served] = {}
+        numbers = iter(range(len(live)))
+
+        async def caller() -> None:
+            for number in numbers:
+                served[number] = await _serve(http, live[number], stream=bool(number % 2))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CALLERS):
+                group.create_task(caller())
+        async with http.get(f"{mock.url}/count") as response:
+            counted = msgspec.json.decode(await response.read(), type=mock_large.Count)
+        _say(f"live: {len(rest)} questions to the small model, for its answers' probabilities")
+        small = await ask_all(http, SMALL, rest)
+    return small, [served[number] for number in range(len(live))], counted
+
+
+async def _serve(http: aiohttp.ClientSession, question: Question, *, stream: bool) -> Served:
+    body = body_of(question, ROUTE) | ({"stream": True} if stream else {})
+    begun = time.perf_counter()
+    async with http.post("/v1/chat/completions", json=body, headers={"x-forebay-report": "1"}) as response:
+        got = await response.read()
+        headers = response.headers
+        if response.status != 200:
+            raise BadRun(f"the route answered {response.status}: {got[:300]!r}")
+    ms = (time.perf_counter() - begun) * 1000
+    text, report = _streamed(got) if stream else (_whole(got), None)
+    async with http.get(f"/forebay/requests/{headers['x-forebay-request-id']}") as response:
+        record = json.loads(await response.read())
+    cost = float(headers["x-forebay-cost-usd"]) if report is None else float(report["cost_usd"])
+    return Served(
+        question,
+        is_right(question, text),
+        headers["x-forebay-route"],
+        cost,
+        float(record["cost_usd"]),
+        headers["x-forebay-cache"],
+        ms,
+    )
+
+
+def _whole(body: bytes) -> str:
+    return str(json.loads(body)["choices"][0]["message"]["content"])
+
+
+def _streamed(body: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the text of a stream and the report at its end."""
+    text, report = [], None
+    for line in body.decode().splitlines():
+        if line.startswith(": forebay "):
+            report = json.loads(line.removeprefix(": forebay "))
+        elif line.startswith("data: {"):
+            for choice in json.loads(line.removeprefix("data: "))["choices"]:
+                text.append(choice["delta"].get("content") or "")
+    if report is None:
+        raise BadRun("a stream ended without its report")
+    return "".join(text), report
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

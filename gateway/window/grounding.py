@@ -1,0 +1,56 @@
+"""Whether what a model wrote about a text stands in that text.
+
+A number or an id that the text does not have is made up, or has been mistaken for another: the sentence with
+it goes. Merging summaries makes more of these at every level (arXiv 2502.00977).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from gateway.compression import bm25
+from gateway.compression.parts import sentences
+
+_ATOM = re.compile(r"(?=[\w.,:/@+-]*\d)\w(?:[\w.,:/@+-]*\w)?")
+_JOINED = re.compile(r"[-/:@+]")
+"""2019-2020 is also 2019 and 2020."""
+_ORDER = re.compile(r"^\s*(?:[-*•]\s+|\d{1,3}[.)]\s+)", re.MULTILINE)
+"""What numbers the points of a list stands in no source."""
+
+
+class Source:
+    """A text to compare with."""
+
+    def __init__(self, text: str) -> None:
+        self.terms = frozenset(bm25.terms(text))
+        self._atoms = {part for atom in _atoms(text) for part in (atom, *_JOINED.split(atom))}
+
+    def has_atoms_of(self, text: str) -> bool:
+        """Return whether all numbers and ids of a text stand here."""
+        return all(
+            atom in self._atoms or all(part in self._atoms for part in _JOINED.split(atom) if part)
+            for atom in _atoms(_ORDER.sub("", text))
+        )
+
+    def grounded(self, text: str) -> str:
+        """Return a text without the sentences whose numbers or ids do not stand here."""
+        return "".join(part for part in sentences(text) if self.has_atoms_of(part)).strip()
+
+    def support(self, text: str, besides: Collection[str] = ()) -> float:
+        """Return the share of a text's words, those `besides` not counted, that stand here; 0 without any."""
+        own = [term for term in bm25.terms(text) if term not in besides]
+        return sum(term in self.terms for term in own) / len(own) if own else 0.0
+
+
+def finished(text: str) -> str:
+    """Return a text up to the end of its last whole sentence, or all of it if it has none."""
+    text = text.strip()
+    if text.endswith((".", "!", "?", "。", "！", "？", '"', "”", ")")):
+        return text
+    return "".join(sentences(text)[:-1]).strip() or text
+
+
+def _atoms(text: str) -> set[str]:
+    """Return numbers and ids as they compare: 40,000 is 40000."""
+    return {found.replace(",", "").lower() for found in _ATOM.findall(text)}

@@ -1,0 +1,278 @@
+"""Strategy `window`: the whole text is read, window by window, and notes stand in its place.
+
+Every window is asked the question. A large model writes down what it finds; a tiny one always writes
+something. So a note counts only if its words and numbers stand in its window, and what words and meaning find
+there comes with it: sentences of the text itself, which the last call can trust. If the notes do not fit,
+groups of them are asked in the same way, again with their sentences.
+
+A window's prompt begins with its text and ends with the question, and says nothing about other windows:
+other questions about the text share its prefix, and an equal question its answer, also if the text has grown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.compression import bm25
+from gateway.errors import GatewayError
+from gateway.window.asking import ask_each
+from gateway.window.base import CannotShorten, Means, Overlong, Progress
+from gateway.window.chunks import Chunk, packed
+from gateway.window.grounding import Source
+from gateway.window.relevance import PIECE_TOKENS, UNIT_TOKENS, Relevance, relevance
+
+WINDOW_TOKENS = 2000
+"""Small models lose what stands in a long window, and reading two halves takes less time than the whole."""
+MOST_WINDOWS = 64
+"""With more, windows are made larger, as far as the model can read them."""
+LEAST_WINDOW = 4 * UNIT_TOKENS
+OVERLAP_TOKENS = 100
+NOTE_TOKENS = 80
+OWN_PIECES = 2
+"""Pieces of each window that come with its note, those that fit the question best."""
+BEST_PIECES = 12
+"""Pieces of all the text that come in any case."""
+LEAST_SUPPORT = 0.6
+"""Share of a note's own words that must stand in what it was made from."""
+MOST_LEVELS = 5
+_PROMPT = """Text:
+
+{text}
+
+This is one part of a longer text. Write down in one or two sentences what this part says that helps to \
+answer the question below. Copy names and numbers exactly. If this part says nothing about it, write only: \
+NOTHING
+
+Question: {question}"""
+_MERGE_PROMPT = """Notes:
+
+{text}
+
+These are notes on parts of a longer text, with sentences of the text itself. Write down in one or two \
+sentences what they say that helps to answer the question below. Copy names and numbers exactly. If they say \
+nothing about it, write only: NOTHING
+
+Question: {question}"""
+_NOTHING = re.compile(r"^\W*NOTHING\b|^\W*nothing\W*$", re.ASCII)
+_HEAD = (
+    "[Notes on a longer text that was read in {} parts, with sentences of it. What is not here was left out.]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """What is known of some neighbouring windows."""
+
+    windows: range
+    note: str = ""
+    pieces: Sequence[int] = ()
+    """Places of pieces of the text, in its order."""
+    unread: Sequence[int] = field(default=())
+    """Windows that could not be asked."""
+
+
+class SlidingWindow:
+    """Asks each part of the text."""
+
+    name = "window"
+
+    async def shorten(self, overlong: Overlong, means: Means) -> str:
+        """Return notes on all of the text, in its order, each with sentences of its part.
+
+        Raises CannotShorten if there is no question or no room, and the last error if all windows failed.
+        """
+        if not overlong.question.strip():
+            raise CannotShorten("there is no question to ask of each part")
+        work = await self._begun(overlong, means)
+        sections = await self._asked(work)
+        for level in range(2, MOST_LEVELS + 1):
+            if len(sections) == 1 or means.count(work.render(sections)) <= overlong.budget:
+                break
+            groups = work.groups(sections)
+            if len(groups) == len(sections):
+                break
+            sections = await self._merged(work, groups, level)
+        return await asyncio.to_thread(work.fitted, sections)
+
+    async def _begun(self, overlong: Overlong, means: Means) -> _Work:
+        room = overlong.window - means.count(_PROMPT.format(text="", question=overlong.question))
+        if room < LEAST_WINDOW:
+            raise CannotShorten(f"{overlong.window} tokens hold no part of the text beside the question")
+        found = await relevance(
+            overlong.text,
+            overlong.question,
+            means,
+            lambda done, of: means.progress(Progress(self.name, "passages", done, of)),
+            PIECE_TOKENS,
+        )
+        size = _window_size(sum(unit.tokens for unit in found.units), room)
+        windows = packed(found.units, size, min(OVERLAP_TOKENS, size // 8))
+        return _Work(overlong, means, found, windows, room)
+
+    async def _asked(self, work: _Work) -> list[_Section]:
+        text, question = work.overlong.text, work.overlong.question
+        texts = [text[window.start : window.end] for window in work.windows]
+        answers = await ask_each(
+            work.means.ask,
+            [_PROMPT.format(text=part, question=question) for part in texts],
+            NOTE_TOKENS,
+            lambda done, of: work.means.progress(Progress(self.name, "windows", done, of)),
+        )
+        pieces = work.pieces_by_window()
+        sections = []
+        for place, (part, answer) in enumerate(zip(texts, answers, strict=True)):
+            one = range(place, place + 1)
+            if isinstance(answer, GatewayError):
+                sections.append(_Section(one, "", pieces[place], [place]))
+            else:
+                sections.append(_Section(one, note(answer, part, question), pieces[place]))
+        return sections
+
+    async def _merged(self, work: _Work, groups: Sequence[Sequence[_Section]], level: int) -> list[_Section]:
+        texts = [work.render(group) for group in groups]
+        question = work.overlong.question
+        answers = await ask_each(
+            work.means.ask,
+            [_MERGE_PROMPT.format(text=part, question=question) for part in texts],
+            NOTE_TOKENS,
+            lambda done, of: work.means.progress(Progress(self.name, f"notes, level {level}", done, of)),
+        )
+        merged = []
+        for group, part, answer in zip(groups, texts, answers, strict=True):
+            # Notes that could not be merged are not lost: their best sentences are still there.
+            said = "" if isinstance(answer, GatewayError) else note(answer, part, question)
+            merged.append(
+                _Section(
+                    range(group[0].windows.start, group[-1].windows.stop),
+                    said,
+                    work.best([piece for section in group for piece in section.pieces]),
+                    [window for section in group for window in section.unread],
+                )
+            )
+        return merged
+
+
+def note(answer: str, source: str, question: str) -> str:
+    """Return what is to be kept of a note on a text: nothing, if it does not come from there."""
+    answer = " ".join(answer.split())
+    if _NOTHING.match(answer):
+        return ""
+    said = Source(source)
+    answer = said.grounded(answer)
+    # What only says the question again has no words of its own.
+    supported = said.support(answer, frozenset(bm25.terms(question))) >= LEAST_SUPPORT
+    return answer if supported else ""
+
+
+def _window_size(tokens: int, room: int) -> int:
+    size = min(WINDOW_TOKENS, room)
+    # Doubled, so that the windows of a growing text seldom move.
+    while size * MOST_WINDOWS < tokens and size < room:
+        size = min(2 * size, room)
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One text, its windows, and its pieces by their worth."""
+
+    overlong: Overlong
+    means: Means
+    found: Relevance
+    windows: Sequence[Chunk]
+    room: int
+    """Tokens of notes that one prompt can have."""
+
+    def pieces_by_window(self) -> list[list[int]]:
+        """Return the pieces that come with each window's note; none comes with two."""
+        rank = {piece: order for order, piece in enumerate(self.found.best_first)}
+        in_window: list[list[int]] = []
+        piece = 0
+        for window in self.windows:
+            mine = []
+            # A piece may reach over the end of a window: it belongs to the one in which it begins.
+            while piece < len(self.found.passages) and self.found.passages[piece].start < window.end:
+                mine.append(piece)
+                piece += 1
+            best = sorted(mine, key=rank.__getitem__)
+            in_window.append(
+                sorted(one for order, one in enumerate(best) if order < OWN_PIECES or rank[one] < BEST_PIECES)
+            )
+        return in_window
+
+    def best(self, pieces: Sequence[int]) -> list[int]:
+        """Return the better half of pieces, those that come in any case among them."""
+        wanted = set(pieces)
+        half = [piece for piece in self.found.best_first if piece in wanted][: max(1, len(pieces) // 2)]
+        return sorted(wanted & {*half, *self.found.best_first[:BEST_PIECES]})
+
+    def groups(self, sections: Sequence[_Section]) -> list[list[_Section]]:
+        """Return neighbours together, as many as one prompt can have."""
+        groups: list[list[_Section]] = []
+        used = 0
+        for section in sections:
+            tokens = self.means.count(self._section(section)) + 2
+            if groups and used + tokens <= min(self.room, WINDOW_TOKENS):
+                groups[-1].append(section)
+                used += tokens
+            else:
+                groups.append([section])
+                used = tokens
+        return groups
+
+    def fitted(self, sections: Sequence[_Section]) -> str:
+        """Return the text; without the worst pieces if there is no room for all, then without notes."""
+        pieces = {piece for section in sections for piece in section.pieces}
+        worst_first = [piece for piece in reversed(self.found.best_first) if piece in pieces]
+        while True:
+            text = self.render(
+                [
+                    _Section(
+                        one.windows, one.note, [piece for piece in one.pieces if piece in pieces], one.unread
+                    )
+                    for one in sections
+                ]
+            )
+            if (tokens := self.means.count(text)) <= self.overlong.budget:
+                return text
+            if len(worst_first) > 1:
+                gone = max(1, int(len(worst_first) * (1 - self.overlong.budget / tokens)) // 2)
+                pieces -= set(worst_first[:gone])
+                del worst_first[:gone]
+            elif any(section.note for section in sections):
+                sections = [_Section(one.windows, "", one.pieces, one.unread) for one in sections]
+            else:
+                raise CannotShorten(f"no notes fit into {self.overlong.budget} tokens")
+
+    def render(self, sections: Sequence[_Section]) -> str:
+        """Return the notes as the last call reads them."""
+        said = [text for section in sections if (text := self._section(section))]
+        return "\n\n".join([_HEAD.format(len(self.windows)), *said])
+
+    def _section(self, section: _Section) -> str:
+        lines = [f"[Part {window + 1} could not be read]" for window in section.unread]
+        first, last = section.windows.start + 1, section.windows.stop
+        if section.note or section.pieces:
+            lines.append(f"[Part {first}]" if first == last else f"[Parts {first} to {last}]")
+        if section.note:
+            lines.append(f"Note: {section.note}")
+        if section.pieces:
+            lines += ["From the text:", *self._quoted(section.pieces)]
+        return "\n".join(lines)
+
+    def _quoted(self, pieces: Sequence[int]) -> list[str]:
+        """Return pieces of the text, neighbours in one."""
+        out: list[str] = []
+        end = -1
+        for piece in pieces:
+            passage = self.found.passages[piece]
+            quoted = self.overlong.text[passage.start : passage.end]
+            if passage.start == end:
+                out[-1] += quoted
+            else:
+                out.append(quoted)
+            end = passage.end
+        return [f"“{quoted.strip()}”" for quoted in out]
