@@ -83,7 +83,7 @@ def question_of(message: Message) -> str:
 async def compress_text(text: str, question: str, ratio: float, *, rank: Rank | None = None) -> str:
     """Return a document made `ratio` times smaller, or as small as can be, chosen by a question that is not
     part of it."""
-    work = _Work(Mode("ratio", ratio), STAGES, rank, Compressed(), fold.Seen(), question, document=True)
+    work = _Work(Mode("ratio", ratio), STAGES, rank, None, Compressed(), fold.Seen(), question, document=True)
     return await work.text(text)
 
 

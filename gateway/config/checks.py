@@ -42,6 +42,7 @@ def check(config: Config, document: Node) -> None:
     _check_semantic(config, document)
     _check_shared(config, document)
     _check_compress(config, document)
+    _check_scorer(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -223,6 +224,8 @@ def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
         if model.context is None and isinstance(config.upstreams[model.upstream], OpenAIUpstream):
             raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
 
+
+def _check_scorer(config: Config, document: Node) -> None:
     if (scorer := config.compress.scorer) is None:
         return
     place = _place(document, "compress", "scorer", "model")
