@@ -288,3 +288,45 @@ async def test_a_model_that_gets_worse_is_trusted_no_longer_until_it_is_good_aga
         await it.ask(110)
         await it.until_answers("small")
         assert await it.metric("forebay_route_drift", route="auto") == 0
+
+
+async def test_a_shadow_that_hangs_keeps_nobody_from_an_answer_nor_the_gateway_from_its_end(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, sums(mostly_right)) as it:
+        answer = it.upstream.reply
+
+        async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+            if json.loads(received)["model"] == "small":
+                await asyncio.Event().wait()
+            return await answer(request, received)
+
+        it.upstream.reply = reply
+        assert await it.ask(2) == ["large"] * 2
+        async with asyncio.timeout(PATIENT_S):
+            while it.asked("small") < 2:
+                await asyncio.sleep(0.005)
+        assert await it.metric("forebay_route_outcomes_total") == 0
+        upstream = it.upstream
+    assert upstream.left.is_set()
+
+
+async def test_a_request_that_its_client_left_teaches_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, sums(mostly_right)) as it:
+        answer, hangs = it.upstream.reply, True
+
+        async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+            if hangs:
+                await asyncio.Event().wait()
+            return await answer(request, received)
+
+        it.upstream.reply = reply
+        asking = asyncio.create_task(it.ask())
+        await it.upstream.arrived.wait()
+        asking.cancel()
+        await it.upstream.left.wait()
+        hangs = False
+        await it.ask()
+        await it.learned(1)
+        assert it.asked("small") == 1
+        assert await it.metric("forebay_route_answers_total", route="auto") == 1
