@@ -32,12 +32,13 @@ from router.after.signs import signs_of
 from router.before.query_signs import query_signs
 from router.online.experience import Experience, fit
 from router.online.tried import Tried
+from router.online.vouch import LEAST
 from telemetry.ids import new_id
 from telemetry.metrics import GatewayMetrics
 
 LEARNING = 0.1
-"""How often a smaller tier that nothing vouches for yet is asked in the background: it costs little, and
-without outcomes it would never be."""
+"""How often a smaller tier that was passed over is asked in the background, as long as little is known of it
+or nothing vouches for it: it costs little, and without outcomes it would never be asked at all."""
 MAX_SHADOWS = 16
 MAX_COMPARISONS = 64
 """Beyond these many at once, requests teach nothing: the process has better things to do."""
@@ -189,7 +190,8 @@ class Learner:
             return 0.0
         if kept:
             return self._settings.shadow
-        unknown = any(not self.experience.believes(tenant, tier.label).vouched for tier in missing)
+        beliefs = [self.experience.believes(tenant, tier.label) for tier in missing]
+        unknown = any(belief.outcomes < LEAST or not belief.vouched for belief in beliefs)
         return max(self._settings.shadow, LEARNING if unknown else 0.0)
 
     async def _learn(
