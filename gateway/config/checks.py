@@ -21,6 +21,7 @@ from gateway.config.schema import (
     SharedCache,
 )
 from gateway.errors import ConfigError, StateUnavailable
+from gateway.routing.capabilities import capabilities
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
 from router.errors import BadPolicy
@@ -203,6 +204,8 @@ def _check_compress(config: Config, document: Node) -> None:
         _check_fit(config.compress.fit, config, document)
     elif mode.kind == "fit":
         raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
+    if config.compress.scorer is not None:
+        _check_scorer(config.compress.scorer.model, config, document)
 
 
 def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
@@ -221,6 +224,19 @@ def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
         model = config.models[name]
         if model.context is None and isinstance(config.upstreams[model.upstream], OpenAIUpstream):
             raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
+
+
+def _check_scorer(name: str, config: Config, document: Node) -> None:
+    place = _place(document, "compress", "scorer", "model")
+    model = config.models.get(name)
+    if model is None or name == ANY_MODEL:
+        raise ConfigError(f"{place}: there is no model '{name}'{_near(name, config.models)}")
+    if not capabilities(model, config.upstreams[model.upstream]).prompt_logprobs:
+        raise ConfigError(
+            f"{place}: the model '{name}' can't score prompts, as the upstream '{model.upstream}' is "
+            "not known to answer 'prompt_logprobs'; if it does (vLLM), say so with "
+            f"'models.{name}.capabilities: {{prompt_logprobs: true}}'"
+        )
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -21,7 +21,7 @@ from gateway.cache_state import SERVED
 from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
 from gateway.config.schema import Price
 from gateway.cost import cost_usd
-from gateway.exchange import Call, Exchange, Route
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.savings.latency import Latencies
 from gateway.savings.saved import Saved
 from gateway.state.ledger.base import nano_usd
@@ -64,6 +64,7 @@ class Counterfactual:
         direct = ex.route.tiers.large if ex.route.tiers is not None else ex.route
         if ex.calls:
             self._called(ex.calls, direct, saved)
+            _scored(ex.scorings, saved)
             if ex.endpoint is Endpoint.EMBEDDINGS:
                 self._spared(ex, direct, saved)
         else:
@@ -169,6 +170,18 @@ class Counterfactual:
         # Or one in which the same model asked for what had been left out of its prompt.
         layer = names.SAVED_COMPRESSION if _asks_back(call, answering) else names.SAVED_ESCALATION
         saved.add(layer, -(paid or 0), -call.seconds(), requests=int(layer == names.SAVED_ESCALATION))
+
+
+def _scored(scorings: Sequence[Scoring], saved: Saved) -> None:
+    """Count what it cost to have the prompt's words judged."""
+    for scoring in scorings:
+        price = scoring.target.price
+        if price is None:
+            saved.priced = False
+            continue
+        paid = nano_usd(cost_usd(scoring.usage, price))
+        saved.actual += paid
+        saved.add(names.SAVED_COMPRESSION, -paid)
 
 
 def _ours(ex: Exchange) -> Saved | None:

@@ -288,6 +288,18 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:40: the tenant 'b' would share a model's answers with two groups, 't' and 'u'",
         ),
         ("state: {store: mysql://x}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
+        (
+            MINIMAL + "compress: {scorer: {model: n}}",
+            "forebay.yaml:5:28: there is no model 'n'",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {model: m}}",
+            "forebay.yaml:5:28: the model 'm' can't score prompts, as the upstream",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {modle: m}}",
+            "forebay.yaml:5:21: unknown key 'compress.scorer.modle'",
+        ),
         ("state: {store: 'sqlite://'}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
     ],
 )
