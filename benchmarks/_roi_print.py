@@ -64,7 +64,7 @@ def aims(found: Found) -> Iterator[str]:
     if (classic := found.get("classic")) is not None:
         cheaper, faster = classic["forebay"]["cheaper"], classic["forebay"]["faster"]
         yield f"classic: {cheaper:.1%} cheaper, aim {CLASSIC_CHEAPER:.0%}: {_met(cheaper >= CLASSIC_CHEAPER)}"
-        yield f"classic: {faster:.1f}x faster, aim {CLASSIC_FASTER:g}x: {_met(faster >= CLASSIC_FASTER)}"
+        yield f"classic: {faster:.2f}x faster, aim {CLASSIC_FASTER:g}x: {_met(faster >= CLASSIC_FASTER)}"
     if (unique := found.get("unique")) is not None:
         added = unique["forebay"]["added_mean_ms"]
         slower = added / unique["direct"]["mean_ms"]
