@@ -32,7 +32,7 @@ FRAME_STEP = 128
 LEAST_WINDOW = 4 * UNIT_TOKENS
 OVERLAP_TOKENS = 100
 NOTE_TOKENS = 80
-BEST_PIECES = 16
+BEST_PIECES = 24
 """Pieces of all the text that come in any case."""
 MOST_LEVELS = 5
 _PROMPT = """Text:
