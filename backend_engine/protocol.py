@@ -5,6 +5,7 @@ A field is honoured, harmless (it cannot change the answer), or refused by name;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -204,7 +205,7 @@ class ChatCompletionRequest(GenerationRequest, kw_only=True):
 
     def template_messages(self) -> list[dict[str, Any]]:
         """Return the messages as chat templates expect them: `role`, a `content` string, and calls."""
-        return [_template_message(message, index) for index, message in enumerate(self.messages)]
+        return template_messages(self.messages)
 
 
 class CompletionRequest(GenerationRequest, kw_only=True):
@@ -244,7 +245,32 @@ class CompletionRequest(GenerationRequest, kw_only=True):
             raise UnsupportedParameter("suffix")
 
 
+class TokenizeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of vLLM's `POST /tokenize`: a chat's messages, or a prompt."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Message] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    add_special_tokens: bool | None = None
+    """None adds them to a prompt, and none to a chat, whose template writes its own."""
+    add_generation_prompt: bool = True
+
+    @property
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model would be told of."""
+        return self.tools if self.tools and self.tool_choice != "none" else []
+
+    def check(self) -> None:
+        """Raise InvalidRequest for what is neither or both."""
+        if (self.prompt is None) == (self.messages is None):
+            raise InvalidRequest("Give either 'prompt' or 'messages'.", param="messages")
+        check_tools(self.tools or [], self.tool_choice)
+
+
 R = TypeVar("R", bound=GenerationRequest)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def parse_chat(body: bytes, served_model: str) -> ChatCompletionRequest:
@@ -257,16 +283,31 @@ def parse_completion(body: bytes, served_model: str) -> CompletionRequest:
     return _checked(_decode(body, CompletionRequest), served_model)
 
 
-def _checked(request: R, served_model: str) -> R:
-    if request.model != served_model:
-        raise ModelNotFound(
-            f"The model '{request.model}' does not exist; this engine serves '{served_model}'."
-        )
+def parse_tokenize(body: bytes, served_model: str) -> TokenizeRequest:
+    """Decode and check a request to count tokens; raises InvalidRequest or ModelNotFound."""
+    request = _decode(body, TokenizeRequest)
+    _check_model(served_model if request.model is None else request.model, served_model)
     request.check()
     return request
 
 
-def _decode(body: bytes, kind: type[R]) -> R:
+def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return messages as chat templates expect them: `role`, a `content` string, and calls."""
+    return [_template_message(message, index) for index, message in enumerate(messages)]
+
+
+def _checked(request: R, served_model: str) -> R:
+    _check_model(request.model, served_model)
+    request.check()
+    return request
+
+
+def _check_model(model: str, served_model: str) -> None:
+    if model != served_model:
+        raise ModelNotFound(f"The model '{model}' does not exist; this engine serves '{served_model}'.")
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

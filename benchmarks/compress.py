@@ -17,6 +17,12 @@ semantic process of its own. Texts that are longer than the model's window are a
 Peers: `truncate-head` keeps the beginning of the documents, `truncate-tail` their end, `truncate-both` both
 ends, `random` deletes sentences; all keep instruction and question and get the same budget. `bm25` is ours
 without embedder.
+
+`recall_8x_asked` has those prompts too for which a model that asks for what was left out, with the question's
+own words, gets the answer; `had_back_…` is the share of prompts that are restored from what was kept.
+
+`replay` says whether `auto` compresses where it pays (`_compress_replay`): `saved` of what `off` costs,
+`share_of_oracle` of what the best choices save, `worst_…` before the upstream where it comes off worst.
 """
 
 from __future__ import annotations
@@ -36,8 +42,9 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from benchmarks import _compress_engine, _overlong, report
+from benchmarks import _compress_engine, _compress_replay, _overlong, report
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
+from benchmarks._compress_retrieve import asked_for
 from benchmarks._overlong_data import KINDS
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
@@ -62,6 +69,7 @@ CHARS_PER_TOKEN = 4
 PATIENCE_S = 60.0
 MULTI_DOCUMENT, KEY_VALUE = "nq_multidoc.jsonl", "kv_retrieval.jsonl"
 OVERLONG = "overlong"
+REPLAY = "replay"
 YARN_DEPTHS = (100, 50)
 _MARK = re.compile(r'"?\[[^\[\]\n]*left out\]"?(?::"[^"\n]*")?')
 _ATOM = re.compile(r"[\w.:/-]*\d[\w.:/-]*")
@@ -187,6 +195,7 @@ async def compare_multi_document(
             name = f"{ratio}x"
             results = [await made(case, Mode("ratio", float(ratio)), once) for case in cases]
             figures |= score(cases, [one.prompt for one in results], name, prefix)
+            figures |= asked_for(cases, [one.prompt for one in results], name, prefix)
             alone = [await made(case, Mode("ratio", float(ratio)), None) for case in cases]
             peers["bm25"] |= score(cases, [one.prompt for one in alone], name, prefix)
             peers["uncompressed"] |= score(cases, whole, name, prefix)
@@ -325,6 +334,11 @@ async def compare(
                     theirs["uncompressed"] |= whole
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[name] = values
+            if all((data / name).exists() for name in sets) and (not only or REPLAY in only):
+                documents, pairs = (read(data / name) for name in sets)
+                figures[REPLAY], theirs = await _compress_replay.replayed(documents, pairs, rank)
+                for peer, values in theirs.items():
+                    peers.setdefault(peer, {})[REPLAY] = values
             if overlong and (data / MULTI_DOCUMENT).exists() and (not only or OVERLONG in only):
                 figures[OVERLONG], theirs = await compare_overlong(
                     read(data / MULTI_DOCUMENT), rank, overlong, summaries=summaries, yarn=yarn
@@ -351,7 +365,7 @@ def bench(
     Parameters
     ----------
     data: the folder with nq_multidoc.jsonl and kv_retrieval.jsonl, or others of the same format.
-    only: run these sets alone: the files' names, or `overlong`.
+    only: run these sets alone: the files' names, `replay` or `overlong`.
     answers: questions that the bundled engine answers, with whole prompts and with shorter ones, and its
         times are measured; 0 leaves it out, since that takes minutes.
     overlong: questions (up to 3) at each of five depths of a document of 40,000 tokens, which the bundled
@@ -365,7 +379,10 @@ def bench(
     machine = report.machine()
     figures, peers = asyncio.run(compare(data, only, answers, overlong, summaries=summaries, yarn=yarn))
     higher = {
-        key for file in figures.values() for key in file if not key.startswith(("ms_", "hard_ms_", "ttft_"))
+        key
+        for file in figures.values()
+        for key in file
+        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_"))
     }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():

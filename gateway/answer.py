@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.cache_state import SemanticHit
 from gateway.wire.sse import Event
+from semantic_cache.entry import Entry
 
 Events: TypeAlias = list[Event]
 
@@ -138,6 +139,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     hit: SemanticHit | None = None
     """Set if it is the stored answer of another question."""
+    stored: Entry | None = None
+    """Set if it is a stored answer."""
 
     def close(self, error: BaseException | None) -> None:
         """Free what the answer holds; `error` says why if it was not sent to its end."""

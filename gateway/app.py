@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cache_state import ANSWER_ENDPOINTS
+from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
+from gateway.compression.perplexity.scorer import Scorer
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
 from gateway.drain import Drain
@@ -20,13 +22,19 @@ from gateway.endpoints.metrics import MetricsPage
 from gateway.endpoints.models import Models
 from gateway.endpoints.requests import Requests
 from gateway.endpoints.route import Handler, Key
+from gateway.endpoints.savings import SavedSoFar
+from gateway.exchange import Route
 from gateway.hops.cascade import Cascade
 from gateway.hops.coalesce import Coalesce
 from gateway.hops.compress import Compress
 from gateway.hops.edge import Edge
 from gateway.hops.embedding_cache import EmbeddingCache
 from gateway.hops.exact_cache import ExactCache
+from gateway.hops.fit import Fit
+from gateway.hops.keep_left_out import KeepLeftOut
+from gateway.hops.learn_route import HearTier, WatchRoute
 from gateway.hops.limits import EnforceLimits
+from gateway.hops.retrieve import Retrieve
 from gateway.hops.route import RouteByName
 from gateway.hops.settle import Settle
 from gateway.hops.store_answer import StoreAnswer
@@ -34,14 +42,23 @@ from gateway.hops.upstream import CallUpstream
 from gateway.lasting import Lasting, lasting_alone
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.refresh import Refresher
+from gateway.routing.case import Fits
+from gateway.routing.live import LiveRoutes
+from gateway.savings.counterfactual import Counterfactual
+from gateway.savings.counting import Savings
 from gateway.semantic_tier import SemanticTier
 from gateway.state.keys.keyring import Keyring
-from gateway.state.open import open_keys, open_ledger
+from gateway.state.open import open_keys, open_ledger, open_outcomes, open_savings
 from gateway.state.outage import Outage
+from gateway.state.savings.book import SavingsBook
 from gateway.subrequests import Subrequests
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
+from gateway.window.fitting import Ways
+from gateway.window.ranking import Ranking
+from gateway.window.strategies import strategies
+from gateway.window.windows import Windows
 from gateway.wire.request import Endpoint
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.store.base import Budget, Store, StoreEvent
@@ -103,23 +120,35 @@ def build_gateway(
     models = Models(config, upstreams[pass_through.upstream] if pass_through else None, keyring)
     requests = Requests(lasting.siblings, keyring)
     ledger = open_ledger(config.state.store, Outage("ledger", metrics))
-    route = RouteByName(config)
-    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    cascade: list[Step] = []
-    if any(entry.policy is not None for entry in config.routes.values()):
-        cascade = [Step(Cascade(telemetry.tracer), OnFailure.OPEN)]
+    book = SavingsBook(open_savings(config.state.store), Outage("savings", metrics))
+    engines = [name for name, of in config.upstreams.items() if isinstance(of, EngineUpstream)]
+    windows = Windows(
+        {name: upstream for name, upstream in upstreams.items() if isinstance(upstream, Engine)}
+    )
     subrequests = Subrequests()
-    cached = _Cached.of(config, cascade, call, telemetry, metrics, drain, semantic, subrequests)
+    live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
+    route = RouteByName(config, live.policies)
+    call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
+    scorer = _scorer(config, route, upstreams, telemetry, metrics)
+    shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests, scorer)
+    cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
-        Step(Settle(metrics, settled)),
+        Step(Settle(metrics, settled, Savings(Counterfactual(engines), book, metrics))),
         Step(
-            Edge(telemetry.tracer, keyring, config.server.max_body_mb * _MIB, read_mode(config.compress.mode))
+            Edge(
+                telemetry.tracer,
+                keyring,
+                config.server.max_body_mb * _MIB,
+                read_mode(config.compress.mode),
+                ways=() if config.compress.fit is None else config.compress.fit.strategies,
+            )
         ),
         Step(EnforceLimits(ledger, route.price, metrics)),
         Step(route),
     ]
     answers, embeddings = Pipeline([*first, *cached.answers]), Pipeline([*first, *cached.embeddings])
     client = None if cached.tier is None else cached.tier.client
+    live.compare_with(client)
     feedback = FeedbackOn(lasting.siblings, keyring, cached.store, client, metrics)
     cached.refresher.bind(answers.run)
     subrequests.bind(answers.run)
@@ -134,11 +163,14 @@ def build_gateway(
                 cached.tier.start()
             for upstream in upstreams.values():
                 await upstream.start()
+            await live.start()
             yield
         finally:
+            await live.close()
             await cached.close()
             await keyring.close()
             await ledger.close()
+            await book.close()
             await asyncio.gather(*(upstream.close() for upstream in upstreams.values()))
 
     routes: dict[Key, Handler] = {
@@ -149,6 +181,7 @@ def build_gateway(
         ("GET", "/metrics"): MetricsPage(lasting.siblings).page,
         ("GET", "/forebay/requests/{id}"): requests.one,
         ("POST", "/forebay/requests/{id}/feedback"): feedback.take,
+        ("GET", "/forebay/savings"): SavedSoFar(book, keyring).page,
     }
     for endpoint in Endpoint:
         pipeline = answers if endpoint in ANSWER_ENDPOINTS else embeddings
@@ -185,19 +218,21 @@ class _Cached:
     def of(
         cls,
         config: Config,
-        cascade: Sequence[Step],
+        shrink: _Shrink,
         call: Step,
         telemetry: Telemetry,
         metrics: GatewayMetrics,
         drain: Drain,
         socket: str | None,
         subrequests: Subrequests,
+        live: LiveRoutes,
     ) -> _Cached:
         """Return the hops of a configuration; without a cache they only lead to the upstream."""
         refresher, settings = Refresher(), config.cache
         if settings is None:
-            only = [*cascade, _compress(config, telemetry, metrics, None), call]
-            return cls(only, [*cascade, call], refresher, (), None, None, None, None)
+            upstream = [*shrink.steps(None), call]
+            only = _cascaded(config, telemetry, upstream, subrequests, live, shrink.windows.fits)
+            return cls(only, [call], refresher, (), None, None, None, None)
 
         def on_event(event: StoreEvent, count: int) -> None:
             metrics.cache_store_event(event.value, count)
@@ -220,8 +255,18 @@ class _Cached:
         if fleet is not None:
             # Behind the semantic tier: what it answers itself needs no lease.
             rest.append(Step(fleet))
-        compress = _compress(config, telemetry, metrics, None if tier is None else tier.client)
-        rest += [Step(keeper, OnFailure.OPEN), *cascade, compress, call]
+        client = None if tier is None else tier.client
+        upstream = [*shrink.steps(client), call]
+        if config.compress.reversible:
+            kept = Kept(store, settings.ttl_s)
+            upstream[-1:-1] = [
+                Step(KeepLeftOut(kept, metrics), OnFailure.OPEN, _CACHE_DEADLINE_S),
+                Step(Retrieve(kept, telemetry.tracer, metrics)),
+            ]
+        rest += [
+            Step(keeper, OnFailure.OPEN),
+            *_cascaded(config, telemetry, upstream, subrequests, live, shrink.windows.fits, client),
+        ]
         look_up = ExactCache(store, settings, telemetry.tracer, refresher.start)
         answers = [
             # A store that is read on the event loop never waits, so no clock could interrupt it.
@@ -232,7 +277,7 @@ class _Cached:
         ]
         vectors = EmbeddingCache(store, settings, telemetry.tracer, metrics)
         keepers = (keeper, vectors)
-        embeddings = [Step(vectors), *cascade, call]
+        embeddings = [Step(vectors), call]
         return cls(answers, embeddings, refresher, keepers, fleet, confirmer, store, tier)
 
     async def close(self) -> None:
@@ -250,8 +295,63 @@ class _Cached:
             await self.store.close()
 
 
-def _compress(
-    config: Config, telemetry: Telemetry, metrics: GatewayMetrics, client: SemanticClient | None
-) -> Step:
-    patience_s = config.compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
-    return Step(Compress(config.compress, telemetry.tracer, metrics, client), OnFailure.OPEN, patience_s)
+@dataclass(frozen=True, slots=True)
+class _Shrink:
+    """The hops that make prompts shorter."""
+
+    config: Config
+    telemetry: Telemetry
+    metrics: GatewayMetrics
+    find: Callable[[str], Route]
+    windows: Windows
+    subrequests: Subrequests
+    scorer: Scorer | None
+
+    def steps(self, client: SemanticClient | None) -> list[Step]:
+        """Return them; `client` is the way to the semantic process, where there is one."""
+        compress, tracer = self.config.compress, self.telemetry.tracer
+        waits = 1 if self.scorer is None else 2
+        patience_s = waits * compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+        hop = Compress(compress, tracer, self.metrics, client, self.scorer)
+        steps = [Step(hop, OnFailure.OPEN, patience_s)]
+        if (fit := compress.fit) is not None:
+            longer = [self.find(name) for name in fit.longer]
+            ways = Ways(fit, compress.stages, strategies(), longer, self.subrequests, Ranking(client).rank)
+            # It fails open by itself: it may answer before what follows it has begun.
+            steps.insert(0, Step(Fit(ways, self.windows, tracer, self.metrics)))
+        return steps
+
+
+def _cascaded(
+    config: Config,
+    telemetry: Telemetry,
+    rest: list[Step],
+    subrequests: Subrequests,
+    live: LiveRoutes,
+    fits: Fits,
+    client: SemanticClient | None = None,
+) -> list[Step]:
+    """Return the hops behind the cache, with those that choose among a route's models if there is such a
+    route."""
+    routes = {name: route for name, route in config.routes.items() if len(route.tiers) > 1}
+    if not routes:
+        return rest
+    if live.learners:
+        rest = [Step(HearTier()), *rest]
+    hop = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client, fits=fits)
+    cascade = Step(hop, OnFailure.OPEN)
+    return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]
+
+
+def _scorer(
+    config: Config,
+    route: RouteByName,
+    upstreams: Mapping[str, Upstream],
+    telemetry: Telemetry,
+    metrics: GatewayMetrics,
+) -> Scorer | None:
+    """Return the way to the model that scores prompts, if there shall be one."""
+    if config.compress.scorer is None:
+        return None
+    found = route.find(config.compress.scorer.model)
+    return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from gateway.config.schema import SharedCache
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import Directives
+from semantic_cache.entry import Entry
 from semantic_cache.question import Question
 from semantic_cache.scope import ExactKey, Scope
 from semantic_cache.semantic.protocol import Steps
+
+if TYPE_CHECKING:
+    from gateway.exchange import Call
 
 Verdict: TypeAlias = Literal["hit-exact", "hit-semantic", "coalesced", "stale", "miss", "bypass"]
 """The value of `x-forebay-cache`."""
@@ -108,6 +112,10 @@ class CacheState:
     """Who has the answer that the request got from the cache: the tenant, or its group."""
     asked: Asked | None = None
     hit: SemanticHit | None = None
+    stored: tuple[Entry, ...] = ()
+    """The stored answer that the request got, or those of its items that were stored."""
+    followed: Sequence[Call] = ()
+    """The calls of the request that it joined, which answers for their cost."""
     kept: asyncio.Task[None] | None = None
     """Stores the answer that this request caused."""
     call: SharedCall | None = None

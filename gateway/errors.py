@@ -9,6 +9,7 @@ GatewayError
 │   ├── Unauthenticated         401: no key, or none that is valid
 │   ├── NotInCache              504: `only-if-cached`, and there is no stored answer
 │   ├── RequestNotFound         404: no settled request of that id is remembered
+│   ├── PromptTooLong           400: for the model's window, and nothing could be done about it
 │   ├── RequestStalled          408: the body stopped arriving
 │   ├── BodyTooLarge            413
 │   ├── UnsupportedMediaType    415
@@ -84,6 +85,13 @@ class NotInCache(RequestError):
 
 class RequestNotFound(RequestError):
     """No settled request of this id is remembered."""
+
+
+class PromptTooLong(RequestError):
+    """The prompt does not fit the model's context window, and could not be made to."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="messages", code="context_length_exceeded")
 
 
 class RequestStalled(RequestError):

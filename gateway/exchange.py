@@ -12,12 +12,15 @@ from gateway.answer import Answer, EventStream, Tap
 from gateway.cache_state import CacheState
 from gateway.compression.mode import OFF, Mode
 from gateway.compression.outcome import Compression
-from gateway.config.schema import Limits, Model
+from gateway.config.schema import Limits, Model, Streams
 from gateway.errors import ClientDisconnected, GatewayError, RequestError
+from gateway.routing.capabilities import ANY, Can
+from gateway.routing.watched import Watched
 from gateway.state.ledger.base import Used
+from gateway.window.outcome import Fitted
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
-from gateway.wire.usage import Outcome
+from gateway.wire.usage import Outcome, Usage
 from router.policy.base import Policy
 from telemetry.context import TraceContext
 from telemetry.ids import new_id
@@ -50,12 +53,30 @@ class Call:
     outcome: Outcome = field(default_factory=Outcome)
     compression: Compression | None = None
     """What was done to the prompt for this call."""
+    fitted: Fitted | None = None
+    """How a prompt that was longer than the window was made to fit."""
+    reason: str = ""
+    """Why this model was called; of a route's last call, why its answer stands."""
+    usage_added: bool = False
+    """The upstream was asked for a stream's usage on our own account, so it is taken out again."""
     span: TraceContext | None = None
     """The call's place in a trace that is recorded."""
 
     def seconds(self) -> float:
         """Return how long the call took, or has taken so far."""
         return (self.ended_s or time.monotonic()) - self.started_s
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A call that told how likely parts of the prompt are, for the compressor: no attempt at the answer."""
+
+    model: str
+    """The model's name in the config."""
+    target: Model
+    usage: Usage
+    """As reported; of a call that was left, an estimate of what it read."""
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +89,7 @@ class Route:
     """The model's key in the config, `*` included."""
     target: Model
     upstream_model: str
+    can: Can = ANY
     tiers: Tiers | None = None
     """Set if the name stands for several models: then this is the last one until the cascade has decided."""
 
@@ -103,16 +125,34 @@ class Exchange:
     """When the body was here."""
     view: RequestView | None = None
     report: bool = False
+    streams: Streams | None = None
+    """How the client wants a stream to go whose answer is judged."""
+    session: str | None = None
+    """The conversation, as the client names it."""
     route: Route | None = None
     compress: Mode = OFF
     """How much of the prompt may go."""
     compression: Compression | None = None
     """What the next call's prompt is without; None sends the client's own."""
+    fit: Mode = OFF
+    """The mode that was asked for, whatever `compress` becomes: a second call has to fit as well."""
+    fitted: Fitted | None = None
+    """How the next call's prompt was made to fit."""
+    reason: str = ""
+    """Why the next call goes where it goes, in a line."""
+    logprobs: bool = False
+    """The next call asks for token probabilities; who wants them takes them out of the answer."""
     calls: list[Call] = field(default_factory=list)
+    scorings: list[Scoring] = field(default_factory=list)
+    """What the compressor had a model of the configuration say."""
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""
+    asked_for: bool = True
+    """A client waits for the answer; nobody does for that of a refresh."""
     inner: list[Exchange] = field(default_factory=list)
     """The requests that this one has made."""
+    watched: Watched | None = None
+    """What the tiers of a route that learns have said."""
     cache: CacheState | None = None
     observers: list[Tap] = field(default_factory=list)
     """See the upstream's own events, before anything is taken out of them."""

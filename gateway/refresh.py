@@ -73,7 +73,7 @@ def _again(ex: Exchange) -> Exchange:
         return body
 
     private = ex.cache is not None and ex.cache.directives.private
-    return Exchange(ex.endpoint, _headers(ex.headers, private=private), receive)
+    return Exchange(ex.endpoint, _headers(ex.headers, private=private), receive, asked_for=False)
 
 
 def _headers(headers: Mapping[str, str], *, private: bool) -> dict[str, str]:

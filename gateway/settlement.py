@@ -13,7 +13,9 @@ from gateway.state.settled import (
     SettledCall,
     SettledCharge,
     SettledCompression,
+    SettledFit,
     SettledRequest,
+    SettledSavings,
     SettledUsage,
     Timings,
 )
@@ -49,14 +51,25 @@ def cost_of(ex: Exchange) -> float | None:
         if usage is None or price is None:
             return None
         cost += cost_usd(usage, price)
+    for scoring in ex.scorings:
+        if scoring.target.price is None:
+            return None
+        cost += cost_usd(scoring.usage, scoring.target.price)
     return cost if ex.calls or ex.inner else None
 
 
 def route_of(ex: Exchange) -> str | None:
     """Return the model that answers; of a route with two, those that were called: `small>large`."""
     if ex.route is None or ex.route.tiers is None:
+        if ex.calls and (fitted := ex.calls[-1].fitted) is not None and not fitted.shorter:
+            return fitted.model
         return None if ex.route is None else ex.route.label
     return ">".join(dict.fromkeys(call.model for call in ex.calls)) or ex.route.label
+
+
+def reason_of(ex: Exchange) -> str | None:
+    """Return why the route's last call was made, or its answer stands; None where nothing was to decide."""
+    return (ex.calls[-1].reason or None) if ex.calls else None
 
 
 def charged_of(ex: Exchange) -> SettledCharge | None:
@@ -89,6 +102,28 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
         made.ratio,
         dict(made.stages),
         made.ranked,
+        made.scorer,
+        _ms(made.scorer_seconds),
+        _ms(made.seconds),
+        made.retrieved,
+    )
+
+
+def fit_of(ex: Exchange) -> SettledFit | None:
+    """Return how the prompt of the last call came to fit, if it was too long."""
+    made = ex.calls[-1].fitted if ex.calls else None
+    if made is None:
+        return None
+    return SettledFit(
+        made.strategy,
+        made.model,
+        made.window,
+        made.tokens_before,
+        made.tokens_after,
+        made.exact,
+        made.windows,
+        made.left_out,
+        made.calls,
         _ms(made.seconds),
     )
 
@@ -100,7 +135,7 @@ def trace_id_of(ex: Exchange) -> str | None:
     return ex.caller.trace_id if ex.caller is not None else None
 
 
-def settle(ex: Exchange) -> SettledRequest:
+def settle(ex: Exchange, savings: SettledSavings | None = None) -> SettledRequest:
     """Return the record of a request, complete or as far as it has come."""
     error = ex.failure()
     if error is None and ex.error is not None:
@@ -112,6 +147,7 @@ def settle(ex: Exchange) -> SettledRequest:
         tenant=ex.tenant,
         model=ex.view.model if ex.view else "",
         route=route_of(ex),
+        route_reason=reason_of(ex),
         stream=ex.view.stream if ex.view else False,
         status=kind_of(ex.error).status if ex.status is None and ex.error is not None else ex.status,
         error=error,
@@ -122,6 +158,8 @@ def settle(ex: Exchange) -> SettledRequest:
         cost_usd=cost_of(ex),
         charged=charged_of(ex),
         compression=compression_of(ex),
+        savings=savings,
+        fit=fit_of(ex),
         timings_ms=timings_of(ex),
         calls=[
             SettledCall(

@@ -26,13 +26,18 @@ class Isotonic:
         return self.values[place - 1] + share * (self.values[place] - self.values[place - 1])
 
 
-def fit_isotonic(scores: Sequence[float], outcomes: Iterable[float], smallest: int = 1) -> Isotonic:
+def fit_isotonic(
+    scores: Sequence[float],
+    outcomes: Iterable[float],
+    smallest: int = 1,
+    weights: Sequence[float] | None = None,
+) -> Isotonic:
     """Return the rising map nearest to the outcomes in squares, over blocks of at least `smallest`, so that a
-    few lucky outcomes at an end do not become certainty.
+    few lucky outcomes at an end do not become certainty. Without `weights` all count the same.
 
     Raises ValueError without scores.
     """
-    pairs = sorted(zip(scores, outcomes, strict=True))
+    pairs = sorted(zip(scores, outcomes, [1.0] * len(scores) if weights is None else weights, strict=True))
     if not pairs:
         raise ValueError("no outcomes to calibrate on")
     blocks: list[_Block] = []
@@ -41,29 +46,35 @@ def fit_isotonic(scores: Sequence[float], outcomes: Iterable[float], smallest: i
         while len(blocks) > 1 and blocks[-2].mean >= blocks[-1].mean:
             last = blocks.pop()
             blocks[-1] = blocks[-1].joined(last)
-    return Isotonic(tuple(b.scores / b.count for b in blocks), tuple(b.mean for b in blocks))
+    return Isotonic(tuple(b.scores / b.weight for b in blocks), tuple(b.mean for b in blocks))
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
     scores: float
     values: float
+    weight: float
     count: int
 
     @property
     def mean(self) -> float:
-        return self.values / self.count
+        return self.values / self.weight
 
     def joined(self, other: _Block) -> _Block:
-        return _Block(self.scores + other.scores, self.values + other.values, self.count + other.count)
+        return _Block(
+            self.scores + other.scores,
+            self.values + other.values,
+            self.weight + other.weight,
+            self.count + other.count,
+        )
 
 
-def _blocks(pairs: Sequence[tuple[float, float]], smallest: int) -> list[_Block]:
+def _blocks(pairs: Sequence[tuple[float, float, float]], smallest: int) -> list[_Block]:
     """Return blocks in order; equal scores are in the same one, and what is left over in the last."""
     blocks: list[_Block] = []
     previous = None
-    for score, value in pairs:
-        one = _Block(score, value, 1)
+    for score, value, weight in pairs:
+        one = _Block(weight * score, weight * value, weight, 1)
         if blocks and (score == previous or blocks[-1].count < smallest):
             blocks[-1] = blocks[-1].joined(one)
         else:

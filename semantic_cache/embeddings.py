@@ -32,8 +32,13 @@ class _Part(msgspec.Struct):
     tokens: int | None
 
 
+class _Tokens(msgspec.Struct):
+    tokens: int | None
+
+
 _DECODE_LIST = msgspec.json.Decoder(_List).decode
 _DECODE_PART = msgspec.json.Decoder(_Part).decode
+_DECODE_TOKENS = msgspec.json.Decoder(_Tokens).decode
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -76,6 +81,11 @@ def join_embeddings(parts: Sequence[bytes]) -> bytes:
     if len(tokens) == len(items):
         answer["usage"] = {"prompt_tokens": sum(tokens), "total_tokens": sum(tokens)}
     return _ENCODE(answer)
+
+
+def tokens_of(part: bytes) -> int | None:
+    """Return the tokens of one item's stored answer, if they were counted."""
+    return _DECODE_TOKENS(part).tokens
 
 
 def _share(total: int, weights: Sequence[int]) -> list[int]:

@@ -1,5 +1,6 @@
 """What is stored: one complete answer, and where and when it came from.
 
+Text that was left out of a prompt is kept in the same way, under another kind of key.
 The answer is kept as the JSON body that the upstream gives, or would have given, to a caller who does not
 stream, without its `id` and `created`. Both kinds of replay are made from it.
 """
@@ -16,6 +17,8 @@ from msgspec import Meta
 from semantic_cache.errors import CorruptEntry
 
 SCHEMA = 1
+LEFT_OUT = "left-out"
+"""The `endpoint` of what is no answer: text that a prompt was sent without, until the model asks for it."""
 # Schema version, then CRC-32 over the key and all that follows.
 _HEAD = struct.Struct(">BI")
 

@@ -18,6 +18,7 @@ _SCOPE = b"forebay scope 3\0"
 GROUP_MARK = "@"
 """What the owner of a shared scope begins with, and no tenant's name does."""
 _EXACT = b"forebay exact 1\0"
+_LEFT_OUT = b"forebay left out 1\0"
 _FRAME = msgspec.msgpack.Encoder().encode
 
 
@@ -103,6 +104,12 @@ class ExactKey(msgspec.Struct, frozen=True, gc=False):
         of the group's own answer has its owner there.
         """
         return cls(scope.tenant, sha256(_EXACT + scope.digest + question.query).digest())
+
+    @classmethod
+    def of_left_out(cls, tenant: str, id: str) -> ExactKey:
+        """Return the key of text that was left out of one of a tenant's prompts; it is never that of an
+        answer, nor anybody else's."""
+        return cls(tenant, sha256(_LEFT_OUT + id.encode()).digest())
 
     def held_by(self, holder: str) -> ExactKey:
         """Return the key of the same question's answer in another one's hands."""

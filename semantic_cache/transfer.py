@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from semantic_cache.entry import Entry
+from semantic_cache.entry import LEFT_OUT, Entry
 from semantic_cache.errors import CacheError
 from semantic_cache.record import Learnt, Record, encode
 from semantic_cache.scope import ExactKey
@@ -35,6 +35,8 @@ _DECODE = msgspec.json.Decoder(_Line).decode
 async def export_lines(store: Store, tenant: str | None = None) -> AsyncIterator[bytes]:
     """Yield a line for each answer that may be served, of a tenant or of all. Raises StoreUnavailable."""
     async for kept in store.scan(tenant):
+        if kept.entry.endpoint == LEFT_OUT:
+            continue
         line = _Line(VERSION, kept.entry.tenant, kept.key.digest, kept.entry)
         if kept.stored is not None:
             line = msgspec.structs.replace(line, record=kept.stored.record, learnt=kept.stored.learnt)

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from backend_engine.errors import EngineError, EngineStopped
-from backend_engine.protocol import parse_chat, parse_completion
+from backend_engine.protocol import parse_chat, parse_completion, parse_tokenize
 from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.errors import describe, error_response
@@ -59,6 +59,7 @@ class EngineServer:
             [
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/completions", self._completion),
+                web.post("/tokenize", self._tokenize),
                 web.get("/v1/models", self._models),
                 web.get("/v1/models/{id}", self._model),
                 web.get("/health", self._health),
@@ -128,6 +129,13 @@ class EngineServer:
             observer.finish()
             span.end()
 
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        """vLLM's way to count: what the model would read of a chat or a prompt, without running it."""
+        body = parse_tokenize(await request.read(), self._model_name)
+        tokens = await self._generator.tokens(body)
+        answer = {"count": len(tokens), "max_model_len": self._generator.window, "tokens": tokens}
+        return web.Response(body=_encode(answer), content_type="application/json")
+
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [self._model_card()]})
 
@@ -143,7 +151,7 @@ class EngineServer:
             "object": "model",
             "created": self._created,
             "owned_by": "forebay",
-            "max_model_len": self._generator.max_context,
+            "max_model_len": self._generator.window,
         }
 
     async def _health(self, request: web.Request) -> web.Response:

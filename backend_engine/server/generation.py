@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backend_engine.async_engine import AsyncEngine
 from backend_engine.chat_template import ChatTemplate
 from backend_engine.detokenize import IncrementalDetokenizer
 from backend_engine.errors import ContextLengthExceeded, GrammarFailed, InvalidRequest
-from backend_engine.protocol import ChatCompletionRequest, CompletionRequest, GenerationRequest
+from backend_engine.protocol import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    GenerationRequest,
+    TokenizeRequest,
+    template_messages,
+)
 from backend_engine.request import Request
 from backend_engine.sampling.params import SamplingParams
 from backend_engine.server.caller import Caller
 from backend_engine.server.choice import Choice, Delta
 from backend_engine.server.observe import Observer
+from backend_engine.structured.api import Tool
 from backend_engine.structured.compiler import CompiledGrammar, GrammarCompiler
 from backend_engine.tokenizer import Tokenizer
 
@@ -65,19 +72,14 @@ class Generator:
         self._compiler = compiler
         self._max_output_tokens = max_output_tokens
 
+    @property
+    def window(self) -> int:
+        """Tokens that prompt and completion may have together: what the model reads and the cache holds."""
+        return min(self.max_context, self._capacity_tokens)
+
     async def chat(self, body: ChatCompletionRequest, caller: Caller) -> Generation:
         """Prepare a chat completion."""
-        if self._chat_template is None:
-            raise InvalidRequest(
-                "This model has no chat template: use /v1/completions.",
-                param="messages",
-                code="no_chat_template",
-            )
-        messages, tools = self._chat_template.layout(body.template_messages(), body.offered_tools)
-        if sum(len(message["content"]) for message in messages) <= _INLINE_CHARS:
-            prompt = self._chat_template.render(messages, tools=tools)
-        else:
-            prompt = await asyncio.to_thread(self._chat_template.render, messages, tools=tools)
+        prompt = await self._render(body.template_messages(), body.offered_tools)
         prompt_ids = await self._tokenize(prompt, add_special=False)
         structure = body.structure()
         grammar = None if structure is None else await self._compiler.compile(structure)
@@ -102,6 +104,16 @@ class Generator:
             max_tokens = min(max_tokens, self._max_output_tokens)
         return self._generation(body, prompts, max_tokens, body.num_logprobs, caller, "prompt")
 
+    async def tokens(self, body: TokenizeRequest) -> list[int]:
+        """Return the tokens that the model would read."""
+        if body.messages is None:
+            special = body.add_special_tokens is not False
+            return await self._tokenize(body.prompt or "", add_special=special)
+        prompt = await self._render(
+            template_messages(body.messages), body.offered_tools, open_answer=body.add_generation_prompt
+        )
+        return await self._tokenize(prompt, add_special=bool(body.add_special_tokens))
+
     async def run(self, generation: Generation, observer: Observer) -> AsyncGenerator[tuple[Choice, Delta]]:
         """Yield every step's delta of every choice; leaving early aborts the sequences.
 
@@ -116,6 +128,25 @@ class Generator:
                     reason = "" if output.request.guide is None else output.request.guide.error
                     raise GrammarFailed(f"The answer's grammar became too complex: {reason}")
                 yield choice, choice.take(output)
+
+    async def _render(
+        self, messages: Sequence[dict[str, Any]], offered: Sequence[Tool], *, open_answer: bool = True
+    ) -> str:
+        template = self._chat_template
+        if template is None:
+            raise InvalidRequest(
+                "This model has no chat template: use /v1/completions.",
+                param="messages",
+                code="no_chat_template",
+            )
+        messages, tools = template.layout(messages, offered)
+
+        def render() -> str:
+            return template.render(messages, tools=tools, add_generation_prompt=open_answer)
+
+        if sum(len(message["content"]) for message in messages) <= _INLINE_CHARS:
+            return render()
+        return await asyncio.to_thread(render)
 
     async def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
         if len(text) <= _INLINE_CHARS:
@@ -172,7 +203,7 @@ class Generator:
                 param="max_tokens",
                 code="max_tokens_exceeded",
             )
-        limit = min(self.max_context, self._capacity_tokens)
+        limit = self.window
         if prompt_tokens + (max_tokens or 1) > limit:
             asked = f"{prompt_tokens} in the prompt, {max_tokens or 1} in the completion"
             why = "maximum context length" if limit == self.max_context else "KV cache"

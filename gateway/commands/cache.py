@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
 import msgspec
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.commands.failure import EXIT_USAGE, errors_as_exit_status, fail
+from gateway.commands.savings import encoded, read_savings, table
 from gateway.config.load import load_config
 from gateway.config.schema import OPEN_TENANT, CacheConfig, Config
 from gateway.errors import ConfigError
+from gateway.state.savings.base import KEPT_DAYS
+from semantic_cache.entry import LEFT_OUT
 from semantic_cache.errors import CacheError
 from semantic_cache.store.base import Budget, Store
 from semantic_cache.store.open import open_store
@@ -32,15 +35,24 @@ _MIB = 1024 * 1024
 
 
 @cache_app.command
-def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None = None) -> None:
-    """Count what the cache holds, by tenant and model.
+def stats(
+    *,
+    tenant: str | None = None,
+    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=KEPT_DAYS))] = 30,
+    json: Flag = False,
+    config: Path | None = None,
+) -> None:
+    """Count what the cache holds, by tenant and model, and what was saved, by tenant and layer.
 
     What a group of tenants shares is counted under '@' and the group's name, with whose answers they are.
+    A layer below zero cost more than it saved. Running gateways add theirs once a second.
 
     Parameters
     ----------
     tenant
-        Count this tenant's answers only.
+        Count this tenant's answers and savings only.
+    days
+        Of how many days the savings are, today's included.
     json
         Print one JSON object.
     config
@@ -51,8 +63,11 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         by_model: Counter[tuple[str, str]] = Counter()
         contributed: dict[str, Counter[str]] = {}
         epochs: dict[str, int] = {}
-        usd, records = 0.0, 0
+        usd, records, left_out = 0.0, 0, 0
         async for kept in store.scan(tenant):
+            if kept.entry.endpoint == LEFT_OUT:
+                left_out += 1
+                continue
             by_model[kept.key.tenant, kept.entry.model] += 1
             if kept.entry.contributor:
                 contributed.setdefault(kept.key.tenant, Counter())[kept.entry.contributor] += 1
@@ -64,6 +79,7 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         return {
             "entries": sum(by_model.values()),
             "semantic_records": records,
+            "left_out_texts": left_out,
             "bytes_of_store": held.bytes,
             "cost_usd": round(usd, 6),
             "tenants": {
@@ -77,7 +93,9 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
         }
 
     counted = _with_store(config, count)
+    savings = read_savings(load_config(config).state.store, tenant, days)
     if json:
+        counted["savings"] = encoded(savings)
         sys.stdout.write(msgspec.json.encode(counted).decode() + "\n")
         return
     sys.stdout.write(
@@ -90,6 +108,7 @@ def stats(*, tenant: str | None = None, json: Flag = False, config: Path | None 
     for name, of in tenants.items():
         models = ", ".join(f"{model} {n}" for model, n in of["models"].items())
         sys.stdout.write(f"{name} (epoch {of['epoch']}): {models}\n")
+    sys.stdout.write(table(savings or {}, days))
 
 
 @cache_app.command

@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from gateway.commands.failure import EXIT_USAGE, fail
+from gateway.commands.failure import EXIT_USAGE, errors_as_exit_status, fail
+from gateway.config.load import load_config
+from gateway.config.schema import OPEN_TENANT
 from router.after.signs import SmallAnswer, signs_of
 from router.before.query import Query
 from router.before.query_signs import query_signs
@@ -54,26 +56,55 @@ def explain(
     prompt: str,
     /,
     *,
-    policy: Path,
+    route: str | None = None,
+    tenant: str = OPEN_TENANT,
+    config: Path | None = None,
+    policy: Path | None = None,
     topic: str | None = None,
-    answer: str | None = None,
+    answer: Annotated[list[str] | None, Parameter(negative="")] = None,
     finish_reason: Literal["stop", "length", "content_filter", "tool_calls"] | None = None,
 ) -> None:
-    """Say what a policy decides for a request, and why.
+    """Say what a route, or a policy of `forebay route train`, decides for a request, and why.
+
+    A route is explained from its stored outcomes: this works without a running gateway and changes nothing.
 
     Parameters
     ----------
     prompt
         The text of the user's last message.
+    route
+        The route's name in the configuration.
+    tenant
+        Whose outcomes count besides the route's.
+    config
+        Configuration file (default: forebay.yaml in the working directory, if there is one).
     policy
-        A file that `forebay route train` has written.
+        Instead of a route, a file that `forebay route train` has written.
     topic
-        The topic under which the log has requests like this one.
+        The topic under which the policy's log has requests like this one.
     answer
-        What the small model answered; without it the decision before any answer is explained.
+        What the first model answered; again for the second one, and so on. Without it the decision before
+        any answer is explained.
     finish_reason
-        Why the small model ended.
+        Why that model ended.
     """
+    if (policy is None) == (route is None):
+        raise fail("name either a --route or a --policy", EXIT_USAGE)
+    if policy is not None:
+        _explain_policy(policy, prompt, topic, None if answer is None else answer[0], finish_reason)
+        return
+    assert route is not None
+    with errors_as_exit_status():
+        # Imported here: it needs more than a command line that is only asked for help.
+        from gateway.routing.explain import explain as ask
+
+        line = ask(load_config(config), route, tenant, prompt, answer or [], finish_reason)
+    sys.stdout.write(f"{line}\n")
+
+
+def _explain_policy(
+    policy: Path, prompt: str, topic: str | None, answer: str | None, finish_reason: str | None
+) -> None:
     try:
         learned = load(policy)
     except BadPolicy as error:

@@ -8,6 +8,8 @@ gets its prompts whole.
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from gateway.config.schema import Price
@@ -18,6 +20,10 @@ USD_PER_HOUR = 10.0
 FADE = 0.98
 """Weight of all that was seen, each time that something new is."""
 LEAST_SEEN = 8.0
+MOST_MODELS = 256
+"""Names behind the star are the callers' invention: the one that was not used for longest is forgotten."""
+SPREAD = 0.6
+"""Standard deviation of the logarithm of an answer's length that is reckoned with."""
 _MILLION = 1_000_000
 _FIRST_S_PER_TOKEN = 100e-6
 _FIRST_SHARE = 0.5
@@ -52,74 +58,122 @@ class Line:
 
 @dataclass(slots=True)
 class Mean:
-    """A mean that fades."""
+    """A weighted mean that fades."""
 
     weight: float = 0.0
     total: float = 0.0
 
-    def see(self, value: float) -> None:
+    def see(self, value: float, weight: float = 1.0) -> None:
         """Add a value."""
-        self.weight = FADE * self.weight + 1
-        self.total = FADE * self.total + value
+        self.weight = FADE * self.weight + weight
+        self.total = FADE * self.total + value * weight
 
-    def value(self, otherwise: float, least: float = 1.0) -> float:
-        """Return the mean, or `otherwise` if less than `least` was seen."""
-        return self.total / self.weight if self.weight >= least else otherwise
+    def value(self, otherwise: float) -> float:
+        """Return the mean, or `otherwise` if nothing was seen."""
+        return self.total / self.weight if self.weight > 0 else otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What compressing a prompt is expected to bring, in US dollars."""
+
+    shorter: float
+    """What fewer tokens save, less the time that compressing takes."""
+    growth: float
+    """What longer answers cost."""
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is worth it."""
+        return self.shorter - self.growth > 0
 
 
 @dataclass(slots=True)
 class _Upstream:
     prefill: Line = field(default_factory=Line)
     """Seconds to the first chunk over tokens that were not in the upstream's cache."""
+    decode: Mean = field(default_factory=Mean)
+    """Seconds for a token of an answer."""
     cached: Mean = field(default_factory=Mean)
-    """Share of the prompt that was."""
-    output: Mean = field(default_factory=Mean)
-    output_compressed: Mean = field(default_factory=Mean)
+    """Share of the prompts' tokens that were in its cache."""
+    whole: Mean = field(default_factory=Mean)
+    """Logarithm of an answer's tokens, of prompts that might have been compressed and were not."""
+    compressed: Mean = field(default_factory=Mean)
+    """The same of those that were."""
+
+    def growth(self) -> float:
+        """Return the tokens by which answers are expected to grow."""
+        one, other = self.whole, self.compressed
+        if min(one.weight, other.weight) == 0:
+            return 0.0
+        usual = one.value(0.0)
+        # Logarithms, so that one long answer does not decide; less what chance alone may do.
+        chance = SPREAD * math.sqrt(1 / one.weight + 1 / other.weight)
+        return math.exp(usual) * math.expm1(max(0.0, other.value(0.0) - usual - chance))
 
 
 class Economics:
     """What one worker has seen of its upstreams."""
 
     def __init__(self) -> None:
-        self._upstreams: dict[tuple[str, str], _Upstream] = {}
+        self._upstreams: OrderedDict[tuple[str, str], _Upstream] = OrderedDict()
         self._share = Mean()
         """Of the tokens that may go, those that went."""
         self._seconds = Mean()
         """That compressing took for a token."""
 
-    def pays(self, upstream: str, model: str, price: Price | None, tokens: int) -> bool:
-        """Return whether compressing `tokens` tokens, as far as they may be, is likely to pay."""
+    def __len__(self) -> int:
+        return len(self._upstreams)
+
+    def gain(self, upstream: str, model: str, price: Price | None, tokens: int) -> Gain:
+        """Return what compressing `tokens` tokens, as far as they may be, is expected to bring."""
         seen = self._upstreams.get((upstream, model), _Upstream())
+        price = price or Price(input=0.0, output=0.0)
+        cached = seen.cached.value(0.0)
+        read = price.input if price.cache_read is None else price.cache_read
         saved = tokens * self._share.value(_FIRST_SHARE)
-        seconds = saved * (seen.prefill.slope or 0.0) - tokens * self._seconds.value(_FIRST_S_PER_TOKEN)
-        usd = 0.0 if price is None else self._usd(seen, price, saved)
-        return seconds * USD_PER_HOUR / 3600 + usd > 0
+        seconds = saved * (1 - cached) * (seen.prefill.slope or 0.0)
+        seconds -= tokens * self._seconds.value(_FIRST_S_PER_TOKEN)
+        usd = saved * ((1 - cached) * price.input + cached * read) / _MILLION
+        growth = seen.growth()
+        return Gain(
+            usd + _worth(seconds),
+            growth * price.output / _MILLION + _worth(growth * seen.decode.value(0.0)),
+        )
+
+    def knows_growth(self, upstream: str, model: str) -> bool:
+        """Return whether enough answers of both kinds were seen to tell whether they grow."""
+        seen = self._upstreams.get((upstream, model), _Upstream())
+        return min(seen.whole.weight, seen.compressed.weight) >= LEAST_SEEN
 
     def compressed(self, tokens: int, saved: int, seconds: float) -> None:
         """Note what compressing came to."""
         if tokens > 0:
-            self._share.see(saved / tokens)
-            self._seconds.see(seconds / tokens)
+            self._share.see(saved / tokens, tokens)
+            self._seconds.see(seconds / tokens, tokens)
 
-    def called(self, call: Call, *, compressed: bool) -> None:
-        """Note what an upstream did, once its answer is complete."""
+    def called(self, call: Call, model: str, *, compressed: bool | None) -> None:
+        """Note what an upstream did, once its answer is complete.
+
+        `compressed` is None if the prompt was not one to decide about, and tells nothing of growth.
+        """
         usage = call.outcome.usage
         if usage is None or call.error is not None or call.status != 200 or usage.input_tokens == 0:
             return
-        seen = self._upstreams.setdefault((call.upstream, call.model), _Upstream())
-        seen.cached.see(min(1.0, usage.cached_tokens / usage.input_tokens))
-        (seen.output_compressed if compressed else seen.output).see(usage.output_tokens)
-        if call.outcome.first_chunk_s is not None:
-            seen.prefill.see(
-                usage.input_tokens - usage.cached_tokens, call.outcome.first_chunk_s - call.started_s
-            )
+        seen = self._upstreams.setdefault((call.upstream, model), _Upstream())
+        self._upstreams.move_to_end((call.upstream, model))
+        if len(self._upstreams) > MOST_MODELS:
+            self._upstreams.popitem(last=False)
+        seen.cached.see(min(1.0, usage.cached_tokens / usage.input_tokens), usage.input_tokens)
+        if compressed is not None:
+            (seen.compressed if compressed else seen.whole).see(math.log(max(1, usage.output_tokens)))
+        first_s = call.outcome.first_chunk_s
+        if first_s is None:
+            return
+        seen.prefill.see(usage.input_tokens - usage.cached_tokens, first_s - call.started_s)
+        if call.ended_s is not None and usage.output_tokens > 0:
+            seen.decode.see((call.ended_s - first_s) / usage.output_tokens, usage.output_tokens)
 
-    @staticmethod
-    def _usd(seen: _Upstream, price: Price, saved: float) -> float:
-        cached = seen.cached.value(0.0)
-        read = price.input if price.cache_read is None else price.cache_read
-        plain, other = seen.output, seen.output_compressed
-        growth = 0.0
-        if min(plain.weight, other.weight) >= LEAST_SEEN:
-            growth = max(0.0, other.value(0.0) - plain.value(0.0))
-        return (saved * ((1 - cached) * price.input + cached * read) - growth * price.output) / _MILLION
+
+def _worth(seconds: float) -> float:
+    return seconds * USD_PER_HOUR / 3600

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.compression.compress import Changed
 from gateway.wire.splice import Edit
 
 BYTES_PER_TOKEN = 4
@@ -25,6 +26,16 @@ class Compression:
     ranked: bool
     """An embedder took part."""
     seconds: float
+    dropped: tuple[Changed, ...] = ()
+    """The texts that changed, if the mode may have dropped something of them."""
+    with_tool: tuple[Edit, ...] = ()
+    """The edits with which the model can ask for what was left out; none if it cannot."""
+    retrieved: int = 0
+    """How often the model has asked for what was left out, up to this call."""
+    scorer: str | None = None
+    """The model that told likelihoods; None if none was asked or none answered."""
+    scorer_seconds: float = 0.0
+    """How long it was waited for."""
 
     @property
     def tokens_saved(self) -> int:

@@ -16,7 +16,7 @@ from gateway.wire.members import NotAnObject, members
 _STRING = msgspec.json.Decoder(str).decode
 USER = "user"
 TOOLS = ("tool", "function")
-_MARK = b'"cache_control"'
+MARK = b'"cache_control"'
 
 
 class NotReadable(ValueError):
@@ -52,8 +52,8 @@ def read_messages(body: bytes, start: int, end: int) -> list[Message]:
         messages = [_message(body, first, last) for first, last in spans]
     except (NotAnArray, NotAnObject, msgspec.DecodeError, RecursionError) as error:
         raise NotReadable(str(error)) from None
-    if _MARK in array:
-        marked = max(place for place, (first, last) in enumerate(spans) if _MARK in body[first:last])
+    if MARK in array:
+        marked = max(place for place, (first, last) in enumerate(spans) if MARK in body[first:last])
         messages[: marked + 1] = [Message(message.role, ()) for message in messages[: marked + 1]]
     return messages
 

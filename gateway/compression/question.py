@@ -50,9 +50,17 @@ def protected(parts: Sequence[Segment]) -> set[int]:
 
 def asked(parts: Sequence[Segment]) -> list[str]:
     """Return what documents are compared with: the protected texts that ask something, or all of them."""
-    texts = [parts[place].text for place in sorted(protected(parts))]
-    asking = [text for text in texts if "?" in text or "？" in text or _LABELLED.match(text)]
-    return asking or texts
+    return asking([parts[place].text for place in sorted(protected(parts))])
+
+
+def asking(texts: Sequence[str]) -> list[str]:
+    """Return those of some texts that ask something, or all of them."""
+    return [text for text in texts if asks(text)] or list(texts)
+
+
+def asks(text: str) -> bool:
+    """Return whether a text has the form of a question, or is called one."""
+    return "?" in text or "？" in text or _LABELLED.match(text) is not None
 
 
 def about_form(question: str) -> bool:

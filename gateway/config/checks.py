@@ -8,18 +8,20 @@ from pathlib import Path
 
 from yarl import URL
 
-from gateway.compression.mode import BadMode, UnbuiltMode, read_mode
+from gateway.compression.mode import BadMode, read_mode
 from gateway.config.document import Node, Place
 from gateway.config.schema import (
     ANY_MODEL,
     LOOPBACK,
     Config,
     EngineUpstream,
+    FitConfig,
     OpenAIUpstream,
     RouteConfig,
     SharedCache,
 )
 from gateway.errors import ConfigError, StateUnavailable
+from gateway.routing.capabilities import capabilities
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
 from router.errors import BadPolicy
@@ -47,22 +49,68 @@ def check(config: Config, document: Node) -> None:
             if tier not in config.models or tier == ANY_MODEL:
                 place = _place(document, "routes", name, "tiers")
                 raise ConfigError(f"{place}: there is no model '{tier}'{_near(tier, config.models)}")
+        place = _place(document, "routes", name, "tiers")
+        if len(set(route.tiers)) < len(route.tiers):
+            raise ConfigError(f"{place}: the tiers of '{name}' are the same model")
+        _check_knobs(name, route, config, document)
+        _check_judging(name, route, config, document)
         _check_policy(name, route, document)
 
 
-def _check_policy(name: str, route: RouteConfig, document: Node) -> None:
-    place = _place(document, "routes", name, "tiers")
-    if len(set(route.tiers)) < len(route.tiers):
-        raise ConfigError(f"{place}: the tiers of '{name}' are the same model")
-    if route.policy is None:
-        if len(route.tiers) == 1:
-            return
+def _check_judging(name: str, route: RouteConfig, config: Config, document: Node) -> None:
+    plain = RouteConfig(route.tiers)
+    for key in ("streams", "hold_s", "classifier", "self_check", "samples"):
+        # What is shown has every key, so one that says nothing new is none.
+        if len(route.tiers) == 1 and getattr(route, key) != getattr(plain, key):
+            place = _place(document, "routes", name, key)
+            raise ConfigError(f"{place}: with one tier there is nothing to judge, so no '{key}'")
+    if route.classifier is not None and route.classifier.model not in {*config.models, *config.routes}:
+        place = _place(document, "routes", name, "classifier", "model")
+        model = route.classifier.model
         raise ConfigError(
-            f"{place}: two tiers need 'routes.{name}.policy', a file that 'forebay route train' has written"
+            f"{place}: there is no model '{model}'{_near(model, {*config.models} - {ANY_MODEL})}"
         )
+
+
+_KNOBS = ("quality", "budget", "latency")
+_LEARNING = (*_KNOBS, "shadow", "judge")
+
+
+def _check_knobs(name: str, route: RouteConfig, config: Config, document: Node) -> None:
+    given = [key for key in _LEARNING if getattr(route, key) is not None]
+    if given and len(route.tiers) == 1:
+        raise ConfigError(
+            f"{_place(document, 'routes', name, given[0])}: with one tier there is nothing for "
+            f"'{given[0]}' to decide"
+        )
+    if given and route.policy is not None:
+        raise ConfigError(
+            f"{_place(document, 'routes', name, given[0])}: '{given[0]}' and 'policy' exclude each other: a "
+            "policy has the quality that it was learned for, and learns nothing more"
+        )
+    knobs = [key for key in _KNOBS if getattr(route, key) is not None]
+    if len(knobs) > 1:
+        place = _place(document, "routes", name, knobs[1])
+        raise ConfigError(f"{place}: '{knobs[0]}' and '{knobs[1]}' exclude each other")
+    if route.budget is not None:
+        for tier in route.tiers:
+            if config.models[tier].price is None:
+                place = _place(document, "routes", name, "budget")
+                raise ConfigError(f"{place}: a budget needs the price of every tier, and '{tier}' has none")
+    names = {*config.models, *config.routes} - {ANY_MODEL, name}
+    if route.judge is not None and route.judge not in names:
+        place = _place(document, "routes", name, "judge")
+        raise ConfigError(f"{place}: there is no model '{route.judge}'{_near(route.judge, names)}")
+
+
+def _check_policy(name: str, route: RouteConfig, document: Node) -> None:
+    if route.policy is None:
+        return
     place = _place(document, "routes", name, "policy")
     if len(route.tiers) == 1:
         raise ConfigError(f"{place}: with one tier there is nothing for a policy to decide")
+    if len(route.tiers) > 2:
+        raise ConfigError(f"{place}: a policy decides between two tiers, and '{name}' has more")
     try:
         policy = load(Path(route.policy))
     except BadPolicy as error:
@@ -146,11 +194,49 @@ def _shared_twice(one: SharedCache, other: SharedCache) -> str | None:
 def _check_compress(config: Config, document: Node) -> None:
     place = _place(document, "compress", "mode")
     try:
-        read_mode(config.compress.mode)
-    except UnbuiltMode as error:
-        raise ConfigError(f"{place}: 'compress.mode: {error}' is not built yet") from None
+        mode = read_mode(config.compress.mode)
     except BadMode as error:
         raise ConfigError(f"{place}: 'compress.mode' {error}") from None
+    if config.compress.reversible and config.cache is None:
+        place = _place(document, "compress", "reversible")
+        raise ConfigError(f"{place}: 'compress.reversible' keeps texts in the cache, and there is none")
+    if config.compress.fit is not None:
+        _check_fit(config.compress.fit, config, document)
+    elif mode.kind == "fit":
+        raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
+    if config.compress.scorer is not None:
+        _check_scorer(config.compress.scorer.model, config, document)
+
+
+def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
+    place = _place(document, "compress", "fit", "strategies")
+    if len(set(fit.strategies)) < len(fit.strategies):
+        raise ConfigError(f"{place}: 'compress.fit.strategies' names one twice")
+    place = _place(document, "compress", "fit", "longer")
+    if fit.longer and "longer" not in fit.strategies:
+        raise ConfigError(
+            f"{place}: 'compress.fit.longer' has no effect without 'longer' among the strategies"
+        )
+    known = config.models.keys() - {ANY_MODEL}
+    for name in fit.longer:
+        if name not in known:
+            raise ConfigError(f"{place}: there is no model '{name}'{_near(name, known)}")
+        model = config.models[name]
+        if model.context is None and isinstance(config.upstreams[model.upstream], OpenAIUpstream):
+            raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
+
+
+def _check_scorer(name: str, config: Config, document: Node) -> None:
+    place = _place(document, "compress", "scorer", "model")
+    model = config.models.get(name)
+    if model is None or name == ANY_MODEL:
+        raise ConfigError(f"{place}: there is no model '{name}'{_near(name, config.models)}")
+    if not capabilities(model, config.upstreams[model.upstream]).prompt_logprobs:
+        raise ConfigError(
+            f"{place}: the model '{name}' can't score prompts, as the upstream '{model.upstream}' is "
+            "not known to answer 'prompt_logprobs'; if it does (vLLM), say so with "
+            f"'models.{name}.capabilities: {{prompt_logprobs: true}}'"
+        )
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from backend_engine.protocol import MAX_PRIORITY
-from gateway.compression.mode import STAGES, Stage
+from gateway.compression.mode import STAGES, WAYS, Stage, Way
 
 ANY_MODEL = "*"
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -28,6 +28,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Usd: TypeAlias = Annotated[float, Meta(ge=0)]
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 TenantName: TypeAlias = Annotated[str, Meta(pattern=TENANT_NAME)]
+Streams: TypeAlias = Literal["route-only", "hold", "speculative"]
 KeyHash: TypeAlias = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 
 
@@ -129,6 +130,22 @@ class Price(Struct, frozen=True):
     output: Usd = 0.0
     cache_read: Usd | None = None
     cache_write: Usd | None = None
+    batch: Share | None = None
+    """What part of all this the provider's batch takes, for the ledger's comparison; requests are sent one
+    by one all the same."""
+
+
+class Capabilities(Struct, frozen=True):
+    """What a model can do, as far as a route has to know. What is not said depends on the upstream's kind."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    json: bool | None = None
+    """`response_format`."""
+    logprobs: bool | None = None
+    """Token probabilities, which tell how sure it was."""
+    prompt_logprobs: bool | None = None
+    """vLLM's probabilities of the prompt's own tokens."""
 
 
 class Model(Struct, frozen=True):
@@ -137,15 +154,46 @@ class Model(Struct, frozen=True):
     upstream: str
     model: str | None = None
     price: Price | None = None
+    capabilities: Capabilities = Capabilities()
+    context: Count | None = None
+    """Tokens that prompt and answer may have together. A bundled engine says so itself; the lower counts."""
+
+
+class Classifier(Struct, frozen=True):
+    """A model that says beforehand whether a question is simple or complex."""
+
+    model: str
+    deadline_ms: Annotated[float, Meta(gt=0)] = 1000.0
+    """How long a request waits for it."""
 
 
 class RouteConfig(Struct, frozen=True):
     """A name that stands for one of several models."""
 
-    tiers: Annotated[tuple[str, ...], Meta(min_length=1)]
-    """One model, or two: the small one first."""
+    tiers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=8)]
+    """The models, small ones first. The last one is the measure of the others."""
     policy: str | None = None
-    """The file of `forebay route train` that decides between two."""
+    """The file of `forebay route train` that decides between two, once and for all."""
+    quality: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The share of the last model's quality that is to be kept; 0.95 if no other knob is set."""
+    budget: Annotated[float, Meta(gt=0)] | None = None
+    """The mean price of a request, in US dollars."""
+    latency: Seconds | None = None
+    """The mean time of a request, in seconds."""
+    shadow: Share | None = None
+    """How often an answer that was kept is compared with the last model's in the background: 0.02 if it is
+    not said, and 0 is never."""
+    judge: str | None = None
+    """A model that says whether two answers agree where nothing simpler can."""
+    streams: Streams = "hold"
+    """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
+    hold_s: Seconds = 30.0
+    """How long a stream is held back before the last model is asked."""
+    classifier: Classifier | None = None
+    self_check: bool = False
+    """Ask the small model whether its answer is right, where that is not clear."""
+    samples: Annotated[int, Meta(ge=1, le=5)] = 1
+    """Answers of the small model that are compared with one another, where its answer is not clear."""
 
 
 class Limits(Struct, frozen=True):
@@ -238,15 +286,41 @@ class CacheConfig(Struct, frozen=True):
     """Who shares answers; everybody else's are his own."""
 
 
+class FitConfig(Struct, frozen=True):
+    """What becomes of prompts that are longer than their model's window. `fit: null` switches it off."""
+
+    strategies: Annotated[tuple[Way, ...], Meta(min_length=1)] = WAYS
+    """Those that may be used. What suits the question is tried first, then the others in this order."""
+    longer: tuple[str, ...] = ()
+    """Models of longer windows to which such a prompt may go whole, beside the tiers of its own route."""
+    parallel: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Calls of its own that a request has under way at once."""
+    max_calls: Count = 64
+    """Calls of its own that a request may make."""
+    deadline_s: Seconds = 120.0
+    """How long these calls may take together."""
+
+
+class ScorerConfig(Struct, frozen=True):
+    """A language model that tells how likely the words of a prompt are."""
+
+    model: str
+    """One of `models` whose upstream answers `prompt_logprobs`."""
+
+
 class CompressConfig(Struct, frozen=True):
     """What happens to prompts that do not say by `x-forebay-compress`."""
 
     mode: str = "lossless"
-    """`off`, `lossless`, `auto` or `ratio:N`."""
+    """`off`, `lossless`, `auto`, `ratio:N` or `fit`."""
     stages: tuple[Stage, ...] = STAGES
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
-    """How long a prompt waits for its passages to be compared with the question."""
+    """How long a prompt waits for its passages to be compared with the question, and again for the scorer."""
+    fit: FitConfig | None = FitConfig()
+    reversible: bool = False
+    """Keep what is left out, and let models of callers that use tools ask for it."""
+    scorer: ScorerConfig | None = None
 
 
 class TelemetryConfig(Struct, frozen=True):

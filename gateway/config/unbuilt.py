@@ -5,11 +5,7 @@ from __future__ import annotations
 from gateway.config.document import Node, Place
 from gateway.errors import ConfigError
 
-_KEYS: tuple[tuple[str, ...], ...] = (
-    ("routes", "*", "quality"),
-    ("models", "*", "price", "batch"),
-    ("telemetry", "capture_content"),
-)
+_KEYS: tuple[tuple[str, ...], ...] = (("telemetry", "capture_content"),)
 _KINDS = ("anthropic", "vllm", "sglang", "tgi", "triton", "lmdeploy", "ollama")
 
 
@@ -17,10 +13,6 @@ def refuse_unbuilt(document: Node) -> None:
     """Raise ConfigError at the first thing that is not built yet."""
     for path in _KEYS:
         _refuse(document, path, "")
-    for name, route in _entries(document, "routes"):
-        tiers = route.find("tiers")
-        if tiers is not None and isinstance(tiers.value, list) and len(tiers.value) > 2:
-            raise _not_built(tiers.place, f"routes.{name}.tiers with more than two models")
     for name, upstream in _entries(document, "upstreams"):
         kind = upstream.find("kind")
         if kind is not None and kind.value in _KINDS:

@@ -11,6 +11,7 @@ import asyncio
 from typing import TypeAlias
 
 from gateway.answer import Answer, Events, EventStream
+from gateway.config.schema import Streams
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next, Pipeline
@@ -32,9 +33,10 @@ class _Rider:
         self.ex = ex
 
 
-# A stream and a whole answer travel differently, and so does a stream with its usage. The last part is what a
-# request demands of an answer that turns out to be a stored one: nobody follows one who demands less.
-_Key: TypeAlias = tuple[ExactKey, bool, bool, tuple[float | None, float | None, float | None]]
+# A stream and a whole answer travel differently, and so does a stream with its usage, or one that may be
+# taken back. The last part is what a request demands of an answer that turns out to be a stored one: nobody
+# follows one who demands less.
+_Key: TypeAlias = tuple[ExactKey, bool, bool, Streams | None, tuple[float | None, float | None, float | None]]
 _Flight: TypeAlias = Flight[_Rider, Answer, Events]
 _Flights: TypeAlias = SingleFlight[_Key, _Rider, Answer, Events]
 
@@ -86,7 +88,7 @@ class Coalesce:
         if cache is None or cache.key is None or not cache.shares or ex.view is None:
             return await next(ex)
         demands = (cache.threshold, cache.directives.max_age, cache.directives.min_fresh)
-        key = (cache.key, ex.view.stream, ex.view.usage_wanted, demands)
+        key = (cache.key, ex.view.stream, ex.view.usage_wanted, ex.streams, demands)
         attempt = 1
         while True:
             rider = _Rider(ex)
@@ -107,6 +109,9 @@ class Coalesce:
                     raise
             else:
                 if not (follows and flight.attempt < LAST_ATTEMPT and is_failure(head.status)):
+                    if follows:
+                        cache.followed = flight.leader.ex.calls
+                        cache.stored = () if head.stored is None else (head.stored,)
                     if head.hit is not None:
                         # Whoever follows gets another question's answer as well, and is told so.
                         cache.take(head.hit)
@@ -144,9 +149,9 @@ class Coalesce:
     def _share(self, key: _Key, flight: _Flight, rider: _Rider, head: Answer) -> Answer:
         if isinstance(head.body, bytes):
             self._flights.leave(key, flight, rider)
-            return Answer(head.status, head.body, dict(head.headers), head.hit)
+            return Answer(head.status, head.body, dict(head.headers), head.hit, head.stored)
         stream = EventStream(flight.body.read(), lambda: self._flights.leave(key, flight, rider))
-        return Answer(head.status, stream, dict(head.headers), head.hit)
+        return Answer(head.status, stream, dict(head.headers), head.hit, head.stored)
 
 
 async def _heard(head: asyncio.Future[Answer]) -> Answer:
@@ -167,8 +172,11 @@ async def _heard(head: asyncio.Future[Answer]) -> Answer:
 
 
 def _hand_over(old: _Rider, new: _Rider) -> None:
-    """Make the new leader answer for the call, whose list the flight goes on filling."""
+    """Make the new leader answer for the call, whose lists the flight goes on filling."""
     new.ex.calls, old.ex.calls = old.ex.calls, []
+    old.ex.inner.extend(new.ex.inner)
+    new.ex.inner, old.ex.inner = old.ex.inner, []
+    new.ex.scorings, old.ex.scorings = old.ex.scorings, []
 
 
 def is_failure(status: int) -> bool:

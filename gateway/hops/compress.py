@@ -13,13 +13,17 @@ import msgspec
 from gateway.answer import Answer
 from gateway.compression.compress import MIN_CHARS, Compressed, compress
 from gateway.compression.economics import Economics
+from gateway.compression.gate import Gate
 from gateway.compression.mode import LOSSLESS, Mode
 from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
-from gateway.compression.prompt import Message, NotReadable, read_messages
+from gateway.compression.perplexity.nll import Token
+from gateway.compression.perplexity.reading import Read, Reading, reading_with
+from gateway.compression.perplexity.scorer import Scorer
+from gateway.compression.prompt import NotReadable, Text, read_messages
 from gateway.compression.remembered import Remembered, digest, remembering
 from gateway.compression.select import Rank
 from gateway.config.schema import CompressConfig
-from gateway.exchange import Call, Exchange
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.pipeline import Next
 from gateway.wire.request import Endpoint
 from gateway.wire.splice import Edit
@@ -28,12 +32,10 @@ from semantic_cache.semantic.protocol import Rank as AskRank
 from semantic_cache.semantic.protocol import Ranked
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
-from telemetry.spans import Tracer
+from telemetry.spans import Span, Tracer
 
 MAX_BYTES = 2_000_000
 """A longer prompt goes as it is: the work is done between other requests' events."""
-_WHOLE_PROMPTS = 16
-"""One conversation in so many is not compressed in mode `auto`, so that the growth of answers can be seen."""
 
 
 class Compress:
@@ -47,35 +49,49 @@ class Compress:
         tracer: Tracer,
         metrics: GatewayMetrics,
         client: SemanticClient | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
-        """`client` is the way to the semantic process, where there is one."""
+        """`client` is the way to the semantic process, where there is one; so is `scorer` to a model."""
         self._stages = config.stages
         self._deadline_s = config.deadline_ms / 1000
         self._tracer = tracer
         self._metrics = metrics
         self._client = client
+        self._scorer = scorer
         self._economics = Economics()
-        self._decided: Remembered[bool] = Remembered()
+        self._gate = Gate(self._economics)
         self._ranked: Remembered[list[float] | None] = Remembered()
+        self._read: Remembered[list[Reading] | None] = Remembered()
         self._s_per_char = 25e-6
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
+        if ex.fitted is not None and ex.fitted.shorter:
+            # It is as short as it has to be, and its edits are in bytes of the client's own.
+            return await next(ex)
         # Whoever calls again, perhaps with the whole prompt, starts from the client's own.
         ex.compression = None
-        if ex.compress.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.view is None:
+        if ex.compress.kind in ("off", "fit") or ex.endpoint is not Endpoint.CHAT or ex.view is None:
             return await next(ex)
         place = ex.view.spans.get("messages")
         if place is None or not MIN_CHARS <= place.end - place.start <= MAX_BYTES:
             return await next(ex)
         started = time.monotonic()
+        decided: bool | None = None
         span = self._tracer.start(names.COMPRESS, parent=ex.span)
         try:
             messages = read_messages(ex.body, place.start, place.end)
-            mode = self._mode(ex, messages)
+            texts = [text for message in messages for text in message.texts if len(text.value) >= MIN_CHARS]
+            tokens = sum(text.end - text.start for text in texts) // BYTES_PER_TOKEN
+            if ex.compress.kind == "auto":
+                decided = self._drops(ex, texts[0], tokens) if texts else None
+            mode = LOSSLESS if ex.compress.kind == "auto" and not decided else ex.compress
             rank = self._rank(ex.tenant) if mode.drops and self._client is not None else None
-            done = await compress(messages, mode, stages=self._stages, rank=rank)
+            read = self._reader(ex, span) if mode.kind == "ratio" and self._scorer is not None else None
+            scored = len(ex.scorings)
+            done = await compress(messages, mode, stages=self._stages, rank=rank, read=read)
             size = place.end - place.start
-            ex.compression = made = _compression(mode, done, size, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            ex.compression = made = _compression(mode, done, size, seconds, ex.scorings[scored:])
             if span.recording:
                 span.update(
                     {
@@ -89,8 +105,11 @@ class Compress:
                         names.FOREBAY_COMPRESS_RANKED: made.ranked,
                     }
                 )
-            if mode.drops:
-                self._economics.compressed(made.tokens_before, made.tokens_saved, made.seconds)
+                if made.scorer is not None:
+                    span.set(names.FOREBAY_COMPRESS_SCORER, made.scorer)
+                    span.set(names.FOREBAY_COMPRESS_SCORER_MS, round(1000 * made.scorer_seconds, 2))
+            if decided:
+                self._economics.compressed(tokens, made.tokens_saved, made.seconds)
             self._metrics.compressed(
                 made.mode, made.tokens_before, made.tokens_after, made.stages, made.seconds
             )
@@ -98,29 +117,18 @@ class Compress:
             span.fail(NotReadable.__name__)
         finally:
             span.end()
-        before = len(ex.calls)
+        # Whoever called this hop may go on with another route.
+        before, route = len(ex.calls), ex.route
         answer = await next(ex)
-        calls = ex.calls[before:]
-        ex.at_end(lambda: self._learn(calls))
+        if route is not None:
+            ex.at_end(lambda: self._learn(ex.calls[before:], route, decided))
         return answer
 
-    def _mode(self, ex: Exchange, messages: Sequence[Message]) -> Mode:
-        if ex.compress.kind != "auto":
-            return ex.compress
+    def _drops(self, ex: Exchange, first: Text, tokens: int) -> bool:
         assert ex.route is not None
-        route = ex.route
-        texts = [text for message in messages for text in message.texts if len(text.value) >= MIN_CHARS]
-        if not texts:
-            return LOSSLESS
-        conversation = digest(ex.tenant, route.target.upstream, route.model, texts[0].value)
-        tokens = sum(text.end - text.start for text in texts) // BYTES_PER_TOKEN
-
-        def pays() -> bool:
-            if conversation[0] % _WHOLE_PROMPTS == 0:
-                return False
-            return self._economics.pays(route.target.upstream, route.model, route.target.price, tokens)
-
-        return ex.compress if self._decided.once(conversation, pays) else LOSSLESS
+        upstream, model = ex.route.target.upstream, ex.route.upstream_model
+        conversation = digest(ex.tenant, upstream, model, first.value)
+        return self._gate.drops(conversation, upstream, model, ex.route.target.price, tokens)
 
     def _rank(self, tenant: str) -> Rank:
         return remembering(self._ask, self._ranked, tenant)
@@ -138,13 +146,28 @@ class Compress:
             self._s_per_char += 0.1 * ((time.monotonic() - started) / size - self._s_per_char)
         return found.similarities
 
-    def _learn(self, calls: Sequence[Call]) -> None:
+    def _reader(self, ex: Exchange, span: Span) -> Read:
+        scorer = self._scorer
+        assert scorer is not None
+        # For the whole prompt: it may have many turns, and only the newest is not remembered.
+        ends_s = time.monotonic() + self._deadline_s
+
+        async def score(texts: Sequence[str]) -> list[list[Token]] | None:
+            return await scorer.score(ex, span, ends_s, texts)
+
+        return remembering(reading_with(score), self._read, ex.tenant)
+
+    def _learn(self, calls: Sequence[Call], route: Route, decided: bool | None) -> None:
+        calls = [call for call in calls if call.model == route.model]
+        # Where the model asked for what was left out, no single answer's length tells of growth.
+        compared = decided if len(calls) == 1 else None
         for call in calls:
-            dropped = call.compression is not None and call.compression.mode != LOSSLESS.label
-            self._economics.called(call, compressed=dropped)
+            self._economics.called(call, route.upstream_model, compressed=compared)
 
 
-def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Compression:
+def _compression(
+    mode: Mode, done: Compressed, size: int, seconds: float, scorings: Sequence[Scoring]
+) -> Compression:
     edits = tuple(
         Edit(change.text.start, change.text.end, msgspec.json.encode(change.value)) for change in done.changes
     )
@@ -159,4 +182,7 @@ def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Com
         {stage: chars // BYTES_PER_TOKEN for stage, chars in done.saved.items()} if edits else {},
         done.ranked,
         seconds,
+        tuple(done.changes) if mode.drops else (),
+        scorer=scorings[0].model if scorings else None,
+        scorer_seconds=sum(scoring.seconds for scoring in scorings),
     )

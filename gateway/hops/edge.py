@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 from gateway.answer import Answer
-from gateway.compression.mode import OFF, Mode
+from gateway.compression.mode import OFF, Mode, Way
 from gateway.errors import InvalidRequest, UnsupportedMediaType
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.settlement import cost_of, route_of, timings_of
 from gateway.state.keys.keyring import Keyring
-from gateway.wire.headers import COMPRESS, compress_mode, refuse_unknown, wants_report
+from gateway.wire.headers import (
+    COMPRESS,
+    compress_mode,
+    refuse_unknown,
+    session_name,
+    stream_mode,
+    wants_report,
+)
 from gateway.wire.request import Endpoint, read_request
 from telemetry import names
 from telemetry.context import parse
@@ -23,12 +31,22 @@ class Edge:
 
     name = "edge"
 
-    def __init__(self, tracer: Tracer, keyring: Keyring, max_body_bytes: int, compress: Mode = OFF) -> None:
-        """`compress` is what happens to the prompts of requests that do not say."""
+    def __init__(
+        self,
+        tracer: Tracer,
+        keyring: Keyring,
+        max_body_bytes: int,
+        compress: Mode = OFF,
+        *,
+        ways: Collection[Way] = (),
+    ) -> None:
+        """`compress` is what happens to the prompts of requests that do not say, `ways` what may be done
+        about those that are too long for their model; without any, nothing is."""
         self._tracer = tracer
         self._keyring = keyring
         self._max_body_bytes = max_body_bytes
         self._compress = compress
+        self._ways = ways
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         self._open_span(ex)
@@ -37,7 +55,9 @@ class Edge:
         ex.tenant, ex.limits = identity.tenant, identity.limits
         refuse_unknown(ex.headers)
         ex.report = wants_report(ex.headers)
+        ex.streams, ex.session = stream_mode(ex.headers), session_name(ex.headers)
         ex.compress = self._compress_mode(ex)
+        ex.fit = ex.compress if self._ways else OFF
         _check_media_type(ex.headers.get("content-type", ""))
         ex.body = await ex.receive(self._max_body_bytes)
         ex.received_s = time.monotonic()
@@ -46,11 +66,17 @@ class Edge:
 
     def _compress_mode(self, ex: Exchange) -> Mode:
         asked = compress_mode(ex.headers)
+        if asked is not None and asked.kind == "fit" and not self._may_fit(asked):
+            message = f"'{COMPRESS}: {asked.label}' is switched off on this gateway."
+            raise InvalidRequest(message, param=COMPRESS)
         if ex.endpoint is Endpoint.CHAT:
             return self._compress if asked is None else asked
         if asked is not None and asked is not OFF:
             raise InvalidRequest(f"'{COMPRESS}' is for chat completions only.", param=COMPRESS)
         return OFF
+
+    def _may_fit(self, mode: Mode) -> bool:
+        return bool(self._ways) if mode.way is None else mode.way in self._ways
 
     def _open_span(self, ex: Exchange) -> None:
         ex.caller = parse(ex.headers.get("traceparent"), ex.headers.get("tracestate"))

@@ -134,7 +134,7 @@ class EmbeddingCache:
 
     def _all_known(self, ex: Exchange, state: CacheState, entries: list[Entry]) -> Answer:
         now = self._clock()
-        state.verdict = "hit-exact"
+        state.verdict, state.stored = "hit-exact", tuple(entries)
         oldest = min(entries, key=lambda entry: entry.created_at)
         soonest = min(entries, key=lambda entry: entry.expires_at)
         ex.reply_headers |= {
@@ -178,6 +178,7 @@ class EmbeddingCache:
             self._keep(ex, state, asked, parts)
         if len(asked) == len(items):
             return answer
+        state.stored = tuple(entry for entry in known if entry is not None)
         fresh = iter(parts)
         merged = [next(fresh) if entry is None else entry.answer for entry in known]
         return Answer(200, join_embeddings(merged), answer.headers)

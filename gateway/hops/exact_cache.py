@@ -182,11 +182,14 @@ def _forward_status(why: Forward, collapsed: bool, reason: str | None) -> str:
 def replay(ex: Exchange, entry: Entry, now: float) -> Answer:
     """Return a stored answer as the request wants it: whole, or as a stream."""
     assert ex.view is not None
+    if ex.cache is not None:
+        ex.cache.stored = (entry,)
     if not ex.view.stream:
-        return Answer(200, replay_body(entry, now), {"content-type": "application/json"})
+        body = replay_body(entry, now)
+        return Answer(200, body, {"content-type": "application/json"}, stored=entry)
     events = [data_event(data) for data in replay_events(entry, now, usage_wanted=ex.view.usage_wanted)]
     stream = EventStream(_all_at_once(events), lambda: None)
-    return Answer(200, stream, {"content-type": "text/event-stream; charset=utf-8"})
+    return Answer(200, stream, {"content-type": "text/event-stream; charset=utf-8"}, stored=entry)
 
 
 async def _all_at_once(events: Events) -> AsyncIterator[Events]:

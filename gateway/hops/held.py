@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.answer import Answer, Events, EventStream
+from gateway.errors import UpstreamTimeout
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.wire.usage import DONE, Outcome, UsageTap
-from semantic_cache.assemble import assemble
-from semantic_cache.errors import NotReplayable
+from gateway.routing.early import Early
+from gateway.wire.reply import Reply, StreamedReply
+from gateway.wire.usage import Outcome, UsageTap
+from telemetry import names
 
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
+
+
+class GivenUp(Exception):
+    """The answer will not do, whatever else would come of it; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +33,8 @@ class HeldStream:
     """Its head."""
     trimmed: bool
     """Usage that only the gateway asked for was in it."""
-
-    def whole(self) -> bytes | None:
-        """Return the JSON of the whole answer; None if the stream is not understood."""
-        data = [event.data for event in self.events if event.data is not None and event.data != DONE]
-        try:
-            return assemble("chat", data)
-        except NotReplayable:
-            return None
+    reply: Reply | None
+    """What it says; None if that cannot be read."""
 
     def release(self, ex: Exchange) -> Answer:
         """Return the answer as if it had just come: whoever observes the exchange's stream sees all of it."""
@@ -43,51 +45,76 @@ class HeldStream:
         return ex.keep(Answer(self.answer.status, stream, dict(self.answer.headers)))
 
 
-async def hold(ex: Exchange, next: Next) -> Answer | HeldStream:
+async def hold(
+    ex: Exchange, next: Next, response_format: Mapping[str, Any] | None, seconds: float
+) -> Answer | HeldStream:
     """Run what follows, with observers of its own, and take in the stream; an answer that is none comes back
     as it is.
 
-    A stream of more than 1 MB is broken off and comes back without its events. Raises what the stream raises.
+    Raises GivenUp for a stream that takes more than 1 MB or `seconds`, or cannot become a good answer any
+    more, and what the stream raises.
     """
+    clock = asyncio.timeout(seconds)
     twin = ex.branch()
-    seen = _Seen()
-    twin.observers.append(seen)
+    twin.why_cancelled = lambda: _late(seconds) if clock.expired() else ex.why_cancelled()
+    taken = Taken(response_format)
+    twin.observers.append(taken)
     answer = None
     try:
-        answer = await next(twin)
-        if not isinstance(answer.body, EventStream):
-            return answer
-        passed = 0
-        async for events in answer.body:
-            passed += sum(len(event.raw) for event in events)
-            if seen.size > _MOST_BYTES:
-                answer.close(None)
-                return HeldStream([], answer, trimmed=False)
-        return HeldStream(seen.events, answer, trimmed=passed != seen.size)
+        async with clock:
+            answer = await next(twin)
+            if not isinstance(answer.body, EventStream):
+                return answer
+            passed = 0
+            async for events in answer.body:
+                passed += sum(len(event.raw) for event in events)
+                if taken.given_up is not None:
+                    raise GivenUp(taken.given_up)
+        return HeldStream(taken.events, answer, passed != taken.size, taken.reply.whole())
     except BaseException as error:
         if answer is not None:
-            answer.close(error)
+            answer.close(broken_off(str(error)) if isinstance(error, GivenUp) else error)
+        if isinstance(error, TimeoutError) and clock.expired():
+            raise GivenUp(str(_late(seconds))) from None
         raise
     finally:
         twin.end()
+
+
+def broken_off(why: str) -> UpstreamTimeout:
+    """Return what happened to a call that we did not wait for."""
+    return UpstreamTimeout(why, cause=names.GIVEN_UP)
+
+
+def _late(seconds: float) -> UpstreamTimeout:
+    return broken_off(f"it took longer than {seconds:g} s")
 
 
 async def _at_once(events: Events) -> AsyncIterator[Events]:
     yield events
 
 
-class _Seen:
-    """Keeps what the upstream sends."""
+class Taken:
+    """Keeps what the upstream sends, and reads it on the way."""
 
-    __slots__ = ("events", "size")
+    __slots__ = ("_early", "events", "given_up", "reply", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, response_format: Mapping[str, Any] | None) -> None:
         self.events: Events = []
         self.size = 0
+        self.reply = StreamedReply()
+        self.given_up: str | None = None
+        """Why the answer will not do, once that is known."""
+        self._early = Early(response_format)
 
     def feed(self, events: Events) -> Events:
         self.events += events
         self.size += sum(len(event.raw) for event in events)
+        more = self.reply.feed(event.data for event in events if event.type in ("message", "error"))
+        if self.given_up is None and (broken := self._early.broken(more)) is not None:
+            self.given_up = f"it is of no use: {broken}"
+        if self.size > MOST_BYTES:
+            self.given_up = "it is longer than 1 MB"
         return events
 
     def finish(self) -> Events:

@@ -5,6 +5,7 @@ A route of several models leads to the last one here; the cascade (`hops/cascade
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from gateway.config.schema import ANY_MODEL, Config, EngineUpstream, Model, Pric
 from gateway.errors import InvalidRequest, ModelNotFound
 from gateway.exchange import Exchange, Route, Tiers
 from gateway.pipeline import Next
+from gateway.routing.capabilities import capabilities
+from gateway.routing.policy import unlearned
 from gateway.wire import headers
+from router.policy.base import Policy
 from router.policy.learned import load
 from router.policy.of_two import OfTwo
 
@@ -23,22 +27,27 @@ class RouteByName:
 
     name = "route"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policies: Mapping[str, Policy] | None = None) -> None:
+        """`policies` are those of the routes that learn; without them, nothing has been learned yet."""
+        learned = policies or {}
         self._routes = {name: _route(config, name) for name in config.models if name != ANY_MODEL}
         for name, route in config.routes.items():
             models = tuple(self._routes[tier] for tier in route.tiers)
-            if route.policy is None:
+            if len(models) == 1:
                 self._routes[name] = models[0]
-            else:
+                continue
+            if route.policy is not None:
                 tiers = Tiers(models, OfTwo(load(Path(route.policy))))
-                self._routes[name] = replace(tiers.large, label=name, tiers=tiers)
+            else:
+                tiers = Tiers(models, learned[name] if name in learned else unlearned(config, name))
+            self._routes[name] = replace(tiers.large, label=name, tiers=tiers)
         self._any = config.models.get(ANY_MODEL)
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         assert ex.view is not None
         ex.route = self.find(ex.view.model)
         if (wanted := ex.headers.get(headers.ROUTE)) is not None:
-            ex.route = _tier(ex.route, wanted)
+            ex.route, ex.reason = _tier(ex.route, wanted), "the request names it"
         return await next(ex)
 
     def price(self, model: str) -> Price | None:
@@ -64,7 +73,8 @@ class RouteByName:
 
 def _route(config: Config, name: str) -> Route:
     model = config.models[name]
-    return Route(name, name, model, model.model or _own_name(config, model) or name)
+    can = capabilities(model, config.upstreams[model.upstream])
+    return Route(name, name, model, model.model or _own_name(config, model) or name, can)
 
 
 def _tier(route: Route, wanted: str) -> Route:

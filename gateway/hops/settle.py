@@ -13,11 +13,21 @@ from gateway.cost import cost_usd
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
-from gateway.settlement import compression_of, cost_of, route_of, settle, timings_of, trace_id_of
+from gateway.savings.counting import Savings
+from gateway.settlement import (
+    compression_of,
+    cost_of,
+    fit_of,
+    reason_of,
+    route_of,
+    settle,
+    timings_of,
+    trace_id_of,
+)
 from gateway.state.settled import SettledRequest, SettledRequests
 from gateway.wire import headers
 from gateway.wire.errors import error_answer
-from gateway.wire.sse import Event, comment_event
+from gateway.wire.sse import comment_event
 from gateway.wire.usage import DONE
 from telemetry.logs import request_log
 from telemetry.metrics import GatewayMetrics
@@ -32,9 +42,10 @@ class Settle:
 
     name = "settle"
 
-    def __init__(self, metrics: GatewayMetrics, settled: SettledRequests) -> None:
+    def __init__(self, metrics: GatewayMetrics, settled: SettledRequests, savings: Savings) -> None:
         self._metrics = metrics
         self._settled = settled
+        self._savings = savings
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         self._metrics.in_flight += 1
@@ -49,14 +60,14 @@ class Settle:
         ex.status = answer.status
         _add_headers(ex, answer)
         if isinstance(answer.body, EventStream):
-            answer.body.tap(_StreamEnd(ex))
+            answer.body.tap(_StreamEnd(ex, self._savings))
         else:
             ex.first_byte_s = time.monotonic()
         return answer
 
     def _settle(self, ex: Exchange) -> None:
         self._metrics.in_flight -= 1
-        record = settle(ex)
+        record = settle(ex, self._savings.settle(ex))
         if ex.tenant:
             # Nobody could ask for the record of a request without a tenant, and strangers must not displace
             # the others.
@@ -90,16 +101,26 @@ class Settle:
                     cached_tokens=usage.cached_tokens,
                     cost_usd=0.0 if price is None else cost_usd(usage, price),
                 )
+        for scoring in ex.scorings:
+            usage, price = scoring.usage, scoring.target.price
+            self._metrics.usage(
+                model=scoring.model,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                cost_usd=0.0 if price is None else cost_usd(usage, price),
+            )
 
 
 class _StreamEnd:
     """Notes the first byte, and puts the report that the client asked for before `[DONE]`."""
 
-    __slots__ = ("_ex", "_report")
+    __slots__ = ("_ex", "_report", "_savings")
 
-    def __init__(self, ex: Exchange) -> None:
+    def __init__(self, ex: Exchange, savings: Savings) -> None:
         self._ex = ex
         self._report = ex.report
+        self._savings = savings
 
     def feed(self, events: Events) -> Events:
         if self._ex.first_byte_s is None:
@@ -117,14 +138,11 @@ class _StreamEnd:
         if not self._report:
             return []
         self._report = False
-        return [_report(self._ex)]
+        record = settle(self._ex, self._savings.so_far(self._ex))
+        return [comment_event(b"forebay " + msgspec.json.encode(record))]
 
     def ended(self, error: BaseException | None) -> None:
         """Nothing is held."""
-
-
-def _report(ex: Exchange) -> Event:
-    return comment_event(b"forebay " + msgspec.json.encode(settle(ex)))
 
 
 def _log_request(ex: Exchange, record: SettledRequest, *, failed: bool) -> None:
@@ -148,8 +166,11 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent["x-request-id"] = ex.id
     sent[headers.ATTEMPTS] = str(len(ex.calls))
     ours = f"upstream;dur={timings.upstream:g}, overhead;dur={timings.overhead:g}"
+    if (fitted := fit_of(ex)) is not None:
+        ours = f"fit;dur={fitted.ms:g}, {ours}"
     if (made := compression_of(ex)) is not None:
-        ours = f"compress;dur={made.ms:g}, {ours}"
+        if not made.mode.startswith("fit:"):
+            ours = f"compress;dur={made.ms:g}, {ours}"
         sent[headers.TOKENS_SAVED] = str(made.tokens_before - made.tokens_after)
     # The engine's own phases come first: they are part of what the upstream took.
     parts = [theirs] if (theirs := sent.get("server-timing")) else []
@@ -158,6 +179,8 @@ def _add_headers(ex: Exchange, answer: Answer) -> None:
     sent["server-timing"] = ", ".join([*parts, ours])
     if (route := route_of(ex)) is not None:
         sent[headers.ROUTE] = headers.printable(route)
+    if (reason := reason_of(ex)) is not None:
+        sent[headers.ROUTE_REASON] = headers.one_line(reason)
     if (trace_id := trace_id_of(ex)) is not None:
         sent[headers.TRACE_ID] = trace_id
     if isinstance(answer.body, bytes) and (cost := cost_of(ex)) is not None:

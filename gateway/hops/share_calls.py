@@ -220,15 +220,18 @@ class ShareCalls:
         self._settle(ex, following)
 
     def _settle(self, ex: Exchange, following: Following) -> None:
-        """Count an answer that has come whole, and answer for its cost if nobody else does."""
+        """Count an answer that has come whole; answer for its cost if nobody else does, else it is saved."""
         self._metrics.cache_flight("followed")
         closing = following.closing
-        if closing is None or not following.is_heir or ex.route is None:
+        if closing is None or ex.route is None:
             return
         inherited = Call(closing.upstream, ex.route.model, ex.route.target)
         inherited.ended_s, inherited.status = inherited.started_s, 200
         inherited.outcome.usage, inherited.outcome.counted = closing.usage, closing.counted
-        ex.calls.append(inherited)
+        if following.is_heir:
+            ex.calls.append(inherited)
+        elif ex.cache is not None:
+            ex.cache.followed = (inherited,)
 
     async def _stored(self, ex: Exchange, state: CacheState, taken: Taken) -> Answer | None:
         """Return the answer that another call has stored since this request was looked up."""
@@ -303,6 +306,9 @@ class ShareCalls:
 
 
 def _kind(ex: Exchange) -> str:
-    """Return what tells apart answers that travel differently: whole ones, streams, streams with usage."""
+    """Return what tells apart answers that travel differently: whole ones, streams, streams with usage, and
+    streams that may be taken back or not."""
     assert ex.view is not None
-    return KIND_VERSION + (("u" if ex.view.usage_wanted else "s") if ex.view.stream else "w")
+    if not ex.view.stream:
+        return f"{KIND_VERSION}w"
+    return KIND_VERSION + ("u" if ex.view.usage_wanted else "s") + (ex.streams or "")

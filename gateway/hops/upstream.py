@@ -13,6 +13,7 @@ from gateway.pipeline import Next
 from gateway.upstreams.base import Upstream, UpstreamRequest
 from gateway.wire.errors import cause_of
 from gateway.wire.headers import to_upstream
+from gateway.wire.logprobs import ask_for_logprobs
 from gateway.wire.request import outgoing
 from gateway.wire.usage import UsageTap, read_answer
 from semantic_cache.directives import BODY_FIELD
@@ -38,7 +39,7 @@ class CallUpstream:
             raise HopFailed("The upstream was called before the request was read and routed.")
         upstream = self._upstreams[ex.route.target.upstream]
         call = Call(upstream.name, ex.route.model, ex.route.target)
-        call.compression = ex.compression
+        call.compression, call.fitted, call.reason = ex.compression, ex.fitted, ex.reason
         ex.calls.append(call)
         span = self._tracer.start(
             names.operation_span(ex.endpoint.operation, ex.route.upstream_model),
@@ -50,6 +51,7 @@ class CallUpstream:
             call.span = span.context
         watch = _Watch(ex, call, span, upstream, self._metrics)
         usage = upstream.reports_usage and ex.view.stream
+        call.usage_added = usage and not ex.view.usage_wanted
         request = UpstreamRequest(
             ex.endpoint.upstream_path,
             outgoing(
@@ -60,6 +62,7 @@ class CallUpstream:
                 # The cache has read its member, and upstreams would stumble over it.
                 without=None if ex.cache is None else BODY_FIELD,
                 prompt=() if ex.compression is None else ex.compression.edits,
+                more=ask_for_logprobs(ex.body, ex.view.spans) if ex.logprobs else (),
             ),
             ex.view.stream,
             ex.tenant,
@@ -72,9 +75,7 @@ class CallUpstream:
             if isinstance(answer.body, EventStream):
                 for observer in ex.observers:
                     answer.body.tap(observer)
-                answer.body.tap(
-                    UsageTap(call.outcome, remove=usage and not ex.view.usage_wanted, count=ex.metered)
-                )
+                answer.body.tap(UsageTap(call.outcome, remove=call.usage_added, count=ex.metered))
                 answer.body.tap(watch)
                 if not await answer.body.prime():
                     raise UpstreamBroke(f"The upstream '{upstream.name}' sent an empty stream.")
@@ -183,7 +184,7 @@ _REQUEST_ATTRIBUTES: tuple[tuple[str, str, type[int] | type[float]], ...] = (
     ("frequency_penalty", names.GEN_AI_REQUEST_FREQUENCY_PENALTY, float),
     ("presence_penalty", names.GEN_AI_REQUEST_PRESENCE_PENALTY, float),
 )
-_NOT_THEIRS = (names.CLIENT_DISCONNECT, names.SHUTDOWN, names.INTERNAL_ERROR)
+_NOT_THEIRS = (names.CLIENT_DISCONNECT, names.SHUTDOWN, names.INTERNAL_ERROR, names.GIVEN_UP)
 
 
 def _is_upstreams_fault(error: str) -> bool:

@@ -9,6 +9,10 @@ from gateway.state.ledger.ledger import Ledger
 from gateway.state.ledger.sqlite import SqliteAccounts
 from gateway.state.location import sqlite_path
 from gateway.state.outage import Outage
+from gateway.state.outcomes.base import OutcomeStore
+from gateway.state.outcomes.sqlite import SqliteOutcomes
+from gateway.state.savings.base import SavingsStore
+from gateway.state.savings.sqlite import SqliteSavings
 
 
 def open_keys(store: StoreUrl) -> KeyStore:
@@ -27,3 +31,21 @@ def open_ledger(store: StoreUrl, outage: Outage) -> Ledger:
     from gateway.state.ledger.redis import RedisAccounts
 
     return Ledger(RedisAccounts(store.reveal(), outage))
+
+
+def open_outcomes(store: StoreUrl) -> OutcomeStore:
+    """Return what routes learn from; nothing is touched before the first call."""
+    if (path := sqlite_path(store.reveal())) is not None:
+        return SqliteOutcomes(path)
+    from gateway.state.outcomes.redis import RedisOutcomes
+
+    return RedisOutcomes(store.reveal())
+
+
+def open_savings(store: StoreUrl) -> SavingsStore:
+    """Return the savings; nothing is touched before the first call."""
+    if (path := sqlite_path(store.reveal())) is not None:
+        return SqliteSavings(path)
+    from gateway.state.savings.redis import RedisSavings
+
+    return RedisSavings(store.reveal())

@@ -34,6 +34,26 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     ratio: float
     stages: dict[str, int]
     ranked: bool
+    scorer: str | None
+    """The model that told likelihoods, and how long it was waited for."""
+    scorer_ms: float
+    ms: float
+    retrieved: int = 0
+    """How often the model asked for what was left out."""
+
+
+class SettledFit(msgspec.Struct, frozen=True, gc=False):
+    """How a prompt that was longer than the window came to fit. Tokens are of the whole prompt."""
+
+    strategy: str
+    model: str
+    window: int
+    tokens_before: int
+    tokens_after: int
+    exact: bool
+    windows: int
+    left_out: int
+    calls: int
     ms: float
 
 
@@ -46,6 +66,20 @@ class SettledCall(msgspec.Struct, frozen=True, gc=False):
     error: str | None
     finish_reasons: list[str]
     ms: float
+
+
+class SettledSavings(msgspec.Struct, frozen=True, gc=False):
+    """What the answer would have cost without Forebay and what it cost: the difference is that of the layers,
+    which are below zero where they cost more than they saved."""
+
+    direct_usd: float
+    actual_usd: float
+    batch_usd: float
+    """What it would have cost without Forebay in the provider's batch, if that has a price of its own."""
+    layers: dict[str, float]
+    """US dollars."""
+    estimated_s: dict[str, float]
+    """Seconds that each layer saved, from what the models were seen to take for so many tokens."""
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +116,8 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str
     model: str
     route: str | None
+    route_reason: str | None = None
+    """Why, if there was something to decide."""
     stream: bool
     status: int | None
     error: str | None
@@ -93,6 +129,9 @@ class SettledRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_usd: float | None
     charged: SettledCharge | None = None
     compression: SettledCompression | None = None
+    savings: SettledSavings | None = None
+    """None if a price or the number of tokens is not known."""
+    fit: SettledFit | None = None
     timings_ms: Timings
     calls: list[SettledCall]
     trace_id: str | None

@@ -41,6 +41,17 @@ class ModelCard(msgspec.Struct, frozen=True):
     object: str = "model"
 
 
+class TokenCounter(Protocol):
+    """An upstream with one model that tells of its window and counts a prompt's tokens."""
+
+    async def window(self) -> int | None:
+        """Return the tokens that prompt and answer may have together. Raises UpstreamError."""
+
+    async def count_tokens(self, chat: bytes, tenant: str) -> int | None:
+        """Return the tokens that the model would read of a chat: an object with `messages`, and perhaps
+        `tools`. None if it cannot be said. Raises UpstreamError."""
+
+
 class Upstream(Protocol):
     """One upstream of the configuration. `send` may be cancelled; its connection is freed then."""
 

@@ -8,17 +8,36 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import msgspec
+
 from backend_engine.protocol import PRIORITY_HEADER, SALT_HEADER
 from gateway.answer import Answer
 from gateway.config.schema import EngineUpstream
-from gateway.errors import InvalidRequest, UpstreamNotReady
+from gateway.errors import InvalidRequest, UpstreamGarbage, UpstreamNotReady
 from gateway.upstreams.base import ModelCard, State, UpstreamRequest
 from gateway.upstreams.http import HttpCaller
 from gateway.wire.request import Endpoint
 from telemetry.names import PROVIDER_FOREBAY
 
+_TOKENIZE = "/tokenize"
 START_PATIENCE_S = 10.0
 """A request waits this long for an engine that is starting before it is told to come back."""
+
+
+class _Card(msgspec.Struct):
+    max_model_len: int | None = None
+
+
+class _Cards(msgspec.Struct):
+    data: list[_Card]
+
+
+class _Counted(msgspec.Struct):
+    count: int
+
+
+_DECODE_CARDS = msgspec.json.Decoder(_Cards).decode
+_DECODE_COUNT = msgspec.json.Decoder(_Counted).decode
 
 
 class EngineStatus:
@@ -91,6 +110,27 @@ class Engine:
 
     async def models(self) -> Sequence[ModelCard]:
         return [ModelCard(self._model, owned_by=PROVIDER_FOREBAY)]
+
+    async def window(self) -> int | None:
+        # Not worth a wait: the request itself will wait for an engine that is starting.
+        base_url = await self._status.base_url(self.name, 0.0)
+        body = await self._http.get(base_url, "/v1/models", {})
+        try:
+            return _DECODE_CARDS(body).data[0].max_model_len
+        except (msgspec.DecodeError, IndexError):
+            raise UpstreamGarbage(f"The engine '{self.name}' does not say how long its window is.") from None
+
+    async def count_tokens(self, chat: bytes, tenant: str) -> int | None:
+        base_url = await self._status.base_url(self.name, self._patience_s)
+        answer = await self._http.post(base_url, UpstreamRequest(_TOKENIZE, chat, False, tenant), {})
+        if answer.status != 200 or not isinstance(answer.body, bytes):
+            # It cannot read the request, and will say so itself when it gets it.
+            answer.close(None)
+            return None
+        try:
+            return _DECODE_COUNT(answer.body).count
+        except msgspec.DecodeError:
+            raise UpstreamGarbage(f"The engine '{self.name}' did not count tokens as asked.") from None
 
     async def close(self) -> None:
         await self._http.close()

@@ -24,6 +24,7 @@ from gateway.upstreams.http1.errors import (
 )
 from gateway.wire.errors import INVALID_REQUEST, error_body
 from gateway.wire.headers import to_client
+from gateway.wire.overflow import CODE, overflow_of
 from telemetry import names
 from telemetry.version import __version__
 
@@ -156,6 +157,9 @@ class HttpCaller:
             return Answer(status, body, headers)
         if status >= 500:
             raise UpstreamGarbage(f"The upstream '{self._name}' failed with status {status}.")
+        if (overflow := overflow_of(status, body)) is not None:
+            # Said in a shape that is not OpenAI's: the one error of which clients make something.
+            return Answer(status, error_body(overflow.message, INVALID_REQUEST, code=CODE), headers)
         # The status means something to the client (429: wait), the page that came with it does not.
         message = f"The upstream '{self._name}' refused the request with status {status}."
         return Answer(status, error_body(message, INVALID_REQUEST, code="upstream_error"), headers)

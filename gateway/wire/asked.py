@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from router.after.logprobs import Token
-from router.after.signs import SmallAnswer
+_PICTURES = ("image_url", "input_image")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -23,78 +22,65 @@ class Asked(msgspec.Struct, frozen=True):
 
     messages: tuple[Message, ...] = ()
     tools: Any = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     functions: Any = None
     n: int | None = None
     response_format: Any = None
 
     def question(self) -> str | None:
-        """Return the text of the user's last message; None if there is none, or any message is more than
-        text."""
+        """Return the text of the user's last message; None if there is none, or any message is more than text
+        and pictures."""
         texts = [(message.role, _text(message.content)) for message in self.messages]
         if any(text is None for _, text in texts):
             return None
         return next((text for role, text in reversed(texts) if role == "user"), None)
 
+    def has_pictures(self) -> bool:
+        """Return whether a message has a picture among its parts."""
+        return any(
+            part.get("type") in _PICTURES
+            for message in self.messages
+            if isinstance(message.content, list)
+            for part in message.content
+            if isinstance(part, dict)
+        )
 
-class _TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    text: str
+    def beginning(self) -> list[Any]:
+        """Return what tells one conversation from another: what the system says, and the user first."""
+        said = [message.content for message in self.messages if message.role in ("system", "developer")]
+        return said + [message.content for message in self.messages if message.role == "user"][:1]
 
+    def goes_on(self) -> bool:
+        """Return whether the model has said something before."""
+        return any(message.role == "assistant" for message in self.messages)
 
-class _TopLogprob(msgspec.Struct, frozen=True):
-    logprob: float
+    def format(self) -> Mapping[str, Any] | None:
+        """Return the form that was asked for, if one was."""
+        return self.response_format if isinstance(self.response_format, Mapping) else None
 
-
-class _Token(_TopLogprob, frozen=True):
-    top_logprobs: tuple[_TopLogprob, ...] = ()
-
-
-class _Logprobs(msgspec.Struct, frozen=True):
-    content: tuple[_Token, ...] | None = None
-
-
-class _Said(msgspec.Struct, frozen=True):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    message: _Said = _Said()
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Reply(msgspec.Struct, frozen=True):
-    choices: tuple[_Choice, ...] = ()
+    def functions_by_name(self) -> dict[str, Any] | None:
+        """Return the parameters of each tool; None if one is no function, or has no name."""
+        found: dict[str, Any] = {}
+        for tool in self.tools if isinstance(self.tools, Sequence) else ():
+            function = tool.get("function") if isinstance(tool, Mapping) else None
+            if not isinstance(function, Mapping) or tool.get("type") != "function":
+                return None
+            if not isinstance(name := function.get("name"), str):
+                return None
+            found[name] = function.get("parameters")
+        return found
 
 
 _ASKED = msgspec.json.Decoder(Asked)
-_REPLY = msgspec.json.Decoder(_Reply)
 
 
 def read_asked(body: bytes) -> Asked | None:
     """Return what a body asks for; None if it is not what OpenAI's clients send."""
     try:
         return _ASKED.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
-
-
-def read_small_answer(body: bytes, question: str, response_format: Any) -> SmallAnswer | None:
-    """Return the first choice of a chat completion; None if there is none that can be read."""
-    try:
-        reply = _REPLY.decode(body)
-    except msgspec.DecodeError:
-        return None
-    if not reply.choices:
-        return None
-    choice = reply.choices[0]
-    tokens = () if choice.logprobs is None else choice.logprobs.content or ()
-    return SmallAnswer(
-        question,
-        choice.message.content or "",
-        choice.finish_reason,
-        response_format if isinstance(response_format, Mapping) else None,
-        [Token(token.logprob, tuple(top.logprob for top in token.top_logprobs)) for token in tokens],
-    )
 
 
 def _text(content: Any) -> str | None:
@@ -102,9 +88,15 @@ def _text(content: Any) -> str | None:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, list):
-        try:
-            return "\n".join(part.text for part in msgspec.convert(content, list[_TextPart]))
-        except msgspec.ValidationError:
+    if not isinstance(content, list):
+        return None
+    texts = []
+    for part in content:
+        if not isinstance(part, Mapping):
             return None
-    return None
+        kind, text = part.get("type"), part.get("text")
+        if kind == "text" and isinstance(text, str):
+            texts.append(text)
+        elif kind not in _PICTURES:
+            return None
+    return "\n".join(texts)

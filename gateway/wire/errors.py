@@ -33,6 +33,7 @@ _TABLE: dict[type[BaseException], ErrorKind] = {
     errors.Unauthenticated: ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
     errors.RequestNotFound: ErrorKind(404, INVALID_REQUEST, "request_not_found"),
     errors.NotInCache: ErrorKind(504, INVALID_REQUEST, "not_in_cache"),
+    errors.PromptTooLong: ErrorKind(400, INVALID_REQUEST, "context_length_exceeded"),
     errors.RequestStalled: ErrorKind(408, INVALID_REQUEST, "request_timeout"),
     errors.BodyTooLarge: ErrorKind(413, INVALID_REQUEST, "request_too_large"),
     errors.UnsupportedMediaType: ErrorKind(415, INVALID_REQUEST, "unsupported_media_type"),

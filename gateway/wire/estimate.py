@@ -15,7 +15,7 @@ UNSTATED_COMPLETION = 1024
 """Reserved for the answer of a request that does not say how long it may be."""
 _BYTES_PER_TOKEN = 3
 # A model sees a picture in tiles, some hundred tokens each, and not in characters of base64.
-_PICTURE_TOKENS = 1024
+PICTURE_TOKENS = 1024
 _PICTURE = re.compile(rb"data:[a-z]+\\?/[\w.+-]+;base64,[A-Za-z0-9+/=\\]*")
 # Numbers that no upstream accepts must not overflow the accounts.
 _MOST = 10**9
@@ -24,13 +24,19 @@ _MOST_CHOICES = 1000
 
 def prompt_tokens(body: bytes) -> int:
     """Return an estimate of what the upstream will count as the prompt."""
+    size, pictures = text_and_pictures(body)
+    return -(-size // _BYTES_PER_TOKEN) + pictures * PICTURE_TOKENS
+
+
+def text_and_pictures(body: bytes) -> tuple[int, int]:
+    """Return the bytes of a body that are no pictures, and how many of these there are."""
     size = len(body)
     pictures = 0
     if b";base64," in body:
         for picture in _PICTURE.finditer(body):
             size -= len(picture[0])
             pictures += 1
-    return -(-size // _BYTES_PER_TOKEN) + pictures * _PICTURE_TOKENS
+    return size, pictures
 
 
 def stated_completion(view: RequestView, body: bytes, endpoint: Endpoint) -> int | None:

@@ -6,14 +6,19 @@ import difflib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import cast, get_args
 from urllib.parse import quote
 
-from gateway.compression.mode import BadMode, Mode, UnbuiltMode, read_mode
-from gateway.errors import InvalidRequest, NotBuilt
+from gateway.compression.mode import BadMode, Mode, read_mode
+from gateway.config.schema import Streams
+from gateway.errors import InvalidRequest
 
 REQUEST_ID = "x-forebay-request-id"
 TRACE_ID = "x-forebay-trace-id"
 ROUTE = "x-forebay-route"
+ROUTE_REASON = "x-forebay-route-reason"
+STREAM = "x-forebay-stream"
+SESSION = "x-forebay-session"
 ATTEMPTS = "x-forebay-attempts"
 COST = "x-forebay-cost-usd"
 REPORT = "x-forebay-report"
@@ -30,8 +35,8 @@ _TO_UPSTREAM = ("openai-beta",)
 # `x-should-retry` is how OpenAI's servers tell the SDK; rate limit headers would show the operator's account.
 _TO_CLIENT = ("content-type", "retry-after", "retry-after-ms", "server-timing", "x-should-retry")
 
-_BUILT = (ROUTE, REPORT, COMPRESS, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
-_NOT_BUILT = ("x-forebay-session",)
+_BUILT = (ROUTE, STREAM, SESSION, REPORT, COMPRESS, CACHE_TTL, CACHE_TAGS, CACHE_THRESHOLD)
+_MOST_REASON = 240
 
 
 def to_upstream(headers: Mapping[str, str]) -> dict[str, str]:
@@ -45,13 +50,11 @@ def to_client(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_unknown(headers: Mapping[str, str]) -> None:
-    """Refuse an `x-forebay-` header that would otherwise be ignored. Raises NotBuilt, InvalidRequest."""
+    """Refuse an `x-forebay-` header that would otherwise be ignored. Raises InvalidRequest."""
     for header in headers:
         if header[:10].lower() != "x-forebay-" or (name := header.lower()) in _BUILT:
             continue
-        if name in _NOT_BUILT:
-            raise NotBuilt(f"The header '{name}' is not built yet.", param=name)
-        near = difflib.get_close_matches(name, _BUILT + _NOT_BUILT, n=1)
+        near = difflib.get_close_matches(name, _BUILT, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise InvalidRequest(f"The header '{name}' is not known.{hint}", param=name, code="unknown_header")
 
@@ -66,15 +69,36 @@ def wants_report(headers: Mapping[str, str]) -> bool:
     return True
 
 
+def stream_mode(headers: Mapping[str, str]) -> Streams | None:
+    """Return how a stream goes whose answer is judged, None if it is not said. Raises InvalidRequest."""
+    value = headers.get(STREAM)
+    if value is None:
+        return None
+    for mode in get_args(Streams):
+        if value == mode:
+            return cast(Streams, mode)
+    raise InvalidRequest(
+        f"The header '{STREAM}' must be one of {', '.join(get_args(Streams))}.", param=STREAM
+    )
+
+
+def session_name(headers: Mapping[str, str]) -> str | None:
+    """Return what the client calls this conversation, None if it does not say. Raises InvalidRequest."""
+    value = headers.get(SESSION)
+    if value is not None and not re.fullmatch(r"[!-~]{1,128}", value):
+        raise InvalidRequest(
+            f"The header '{SESSION}' must be 1 to 128 printable characters without spaces.", param=SESSION
+        )
+    return value
+
+
 def compress_mode(headers: Mapping[str, str]) -> Mode | None:
-    """Return how much of the prompt may go, None if it is not said. Raises NotBuilt, InvalidRequest."""
+    """Return how much of the prompt may go, None if it is not said. Raises InvalidRequest."""
     value = headers.get(COMPRESS)
     if value is None:
         return None
     try:
         return read_mode(value)
-    except UnbuiltMode:
-        raise NotBuilt(f"'{COMPRESS}: {value}' is not built yet.", param=COMPRESS) from None
     except BadMode as error:
         raise InvalidRequest(f"The header '{COMPRESS}' {error}.", param=COMPRESS) from None
 
@@ -91,6 +115,11 @@ def similarity_threshold(headers: Mapping[str, str]) -> float | None:
             param=CACHE_THRESHOLD,
         )
     return float(value)
+
+
+def one_line(reason: str) -> str:
+    """Return a reason as a header value."""
+    return "".join(char if " " <= char <= "~" else "?" for char in reason[:_MOST_REASON])
 
 
 @lru_cache(256)

@@ -98,12 +98,14 @@ def outgoing(
     usage: bool,
     without: str | None = None,
     prompt: Sequence[Edit] = (),
+    more: Sequence[Edit] = (),
 ) -> bytes:
     """Return the bytes for the upstream: `body` but for the model's name and the wish for `usage`.
 
-    `without` names a member that is said to us and not to the upstream; `prompt` are edits within `messages`.
+    `without` names a member that is said to us and not to the upstream; `prompt` are edits within `messages`,
+    `more` elsewhere.
     """
-    edits = list(prompt)
+    edits = [*prompt, *more]
     if without in view.spans:
         edits.append(drop(view.spans, without))
     if model != view.model:

@@ -44,4 +44,6 @@ _BROKEN = {
     "form": "not in the form that was asked for",
     "refused": "a refusal",
     "looping": "repeating itself",
+    "tools": "no call that was asked for",
+    "doubted": "doubted at a second look",
 }

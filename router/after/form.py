@@ -43,8 +43,7 @@ def repetition(answer: str, size: int = 4) -> float:
 def json_validity(answer: str, response_format: Mapping[str, Any] | None) -> Validity:
     """Return whether the answer is the JSON that OpenAI's `response_format` asked for.
 
-    Of a schema the keywords type, required, properties, additionalProperties: false, items, enum and const
-    are checked; an answer that breaks others passes.
+    Of a schema is checked what `fits` checks; an answer that breaks others of its rules passes.
     """
     kind = (response_format or {}).get("type")
     if kind not in ("json_object", "json_schema"):
@@ -58,28 +57,81 @@ def json_validity(answer: str, response_format: Mapping[str, Any] | None) -> Val
         return "valid" if isinstance(value, dict) else "invalid"
     wrapper = (response_format or {}).get("json_schema")
     schema = wrapper.get("schema") if isinstance(wrapper, Mapping) else None
-    return "valid" if _fits(value, schema, 0) else "invalid"
+    return "valid" if fits(value, schema) else "invalid"
 
 
-def _fits(value: Any, schema: Any, depth: int) -> bool:
+def fits(value: Any, schema: Any) -> bool:
+    """Return whether a JSON value breaks none of the rules of a JSON Schema that are known here.
+
+    These are type, required, properties, additionalProperties, items, enum, const, minimum, maximum,
+    minLength, maxLength, minItems, maxItems, anyOf, oneOf (as anyOf), allOf, and `$ref` within the schema. A
+    schema that is none itself is fitted by all: that is for the upstream to say.
+    """
+    try:
+        return _fits(value, schema, schema, 0)
+    except (TypeError, AttributeError):
+        return True
+
+
+def _fits(value: Any, schema: Any, root: Any, depth: int) -> bool:
+    if schema is False:
+        return False
     if not isinstance(schema, Mapping) or depth > 50:
         return True
+    if isinstance(ref := schema.get("$ref"), str):
+        return _fits(value, _found(root, ref), root, depth + 1)
+    for name in ("anyOf", "oneOf"):
+        ways = schema.get(name)
+        if isinstance(ways, list) and not any(_fits(value, way, root, depth + 1) for way in ways):
+            return False
+    ways = schema.get("allOf")
+    if isinstance(ways, list) and not all(_fits(value, way, root, depth + 1) for way in ways):
+        return False
     if "enum" in schema and value not in schema["enum"]:
         return False
     if "const" in schema and value != schema["const"]:
         return False
     if "type" in schema and not _is_of(value, schema["type"]):
         return False
+    if not all(_within(value, schema, *bound) for bound in _BOUNDS):
+        return False
     if isinstance(value, dict):
         known = schema.get("properties", {})
         if any(name not in value for name in schema.get("required", ())):
             return False
-        if schema.get("additionalProperties") is False and any(name not in known for name in value):
-            return False
-        return all(_fits(value[name], known[name], depth + 1) for name in value if name in known)
+        others = schema.get("additionalProperties")
+        return all(_fits(value[name], known.get(name, others), root, depth + 1) for name in value)
     if isinstance(value, list) and "items" in schema:
-        return all(_fits(item, schema["items"], depth + 1) for item in value)
+        return all(_fits(item, schema["items"], root, depth + 1) for item in value)
     return True
+
+
+_BOUNDS: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
+    ("minimum", "maximum", (int, float)),
+    ("minLength", "maxLength", str),
+    ("minItems", "maxItems", list),
+)
+
+
+def _within(value: Any, schema: Mapping[str, Any], least: str, most: str, kind: Any) -> bool:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return True
+    size = len(value) if isinstance(value, str | list) else value
+    low, high = schema.get(least), schema.get(most)
+    too_small = isinstance(low, int | float) and size < low
+    return not too_small and not (isinstance(high, int | float) and size > high)
+
+
+def _found(root: Any, ref: str) -> Any:
+    """Return what a reference within the schema leads to; None, which all fits, if it leads elsewhere."""
+    if ref == "#":
+        return root
+    if not ref.startswith("#/"):
+        return None
+    at = root
+    for name in ref[2:].split("/"):
+        at = at.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(at, Mapping) else None
+    return at
 
 
 def _is_of(value: Any, kinds: Any) -> bool:

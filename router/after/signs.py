@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.after.asked_sum import asked_sum_signs
+from router.after.focus import focus_signs
 from router.after.form import json_validity, refuses, repetition
+from router.after.grounding import grounding_signs
 from router.after.logprobs import Token, logprob_signs
 from router.after.worked import worked_signs
 
@@ -25,6 +28,10 @@ class SmallAnswer:
     response_format: Mapping[str, Any] | None = None
     tokens: Sequence[Token] = ()
     """Empty if the upstream gives no log probabilities."""
+    calls: bool = False
+    """It calls tools; then `text` is what it says beside that."""
+    fault: str | None = None
+    """What is wrong with its calls of tools, or with there being none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +40,32 @@ class AnswerSigns:
 
     values: Mapping[str, float]
     broken: str | None
-    """Why the answer cannot be used whatever else it shows: `empty`, `cut`, `refused`, `looping`, `form`."""
+    """Why the answer cannot be used whatever else it shows: `empty`, `cut`, `refused`, `looping`, `form`,
+    `tools` (its calls are none that were asked for), `doubted` (at a second look)."""
     missing: tuple[str, ...]
     """Groups of signs that the upstream did not give: `logprobs`, `finish_reason`."""
 
 
 def signs_of(answer: SmallAnswer) -> AnswerSigns:
     """Return the signs of an answer."""
-    text = answer.text[:_LONGEST]
-    repeated = repetition(text)
-    values = worked_signs(answer.prompt[:_LONGEST], text) | {"repetition": repeated}
-    values |= logprob_signs(answer.tokens)
     given = {"logprobs": bool(answer.tokens), "finish_reason": answer.finish_reason is not None}
     missing = tuple(name for name, here in given.items() if not here)
+    if answer.calls or answer.fault is not None:
+        # What is known of worked solutions says nothing of a call.
+        return AnswerSigns(logprob_signs(answer.tokens), _broken_call(answer), missing)
+    text = answer.text[:_LONGEST]
+    repeated = repetition(text)
+    prompt = answer.prompt[:_LONGEST]
+    values = worked_signs(prompt, text) | {"repetition": repeated}
+    values |= grounding_signs(prompt, text) | asked_sum_signs(prompt, text)
+    values |= logprob_signs(answer.tokens) | focus_signs(prompt, answer.tokens)
     return AnswerSigns(values, _broken(answer, text, repeated), missing)
+
+
+def _broken_call(answer: SmallAnswer) -> str | None:
+    if answer.finish_reason in ("length", "content_filter"):
+        return "cut"
+    return None if answer.fault is None else "tools"
 
 
 def _broken(answer: SmallAnswer, text: str, repeated: float) -> str | None:

@@ -19,9 +19,19 @@ _MOST = 150
 
 
 def worked_signs(prompt: str, answer: str) -> dict[str, float]:
-    """Return the signs of an answer by name; all are 0 or neutral where it calculates nothing."""
-    known = set(numbers_in(prompt)[:_MOST])
+    """Return the signs of an answer by name; of one that calculates nothing only that, and its length."""
     steps = calculations(answer)
+    form = {
+        "no_sums": float(not steps),
+        "log_length": math.log1p(len(answer)),
+        "lines": min(20.0, answer.count("\n") + 1.0),
+    }
+    # Elsewhere it says nothing whether a given number was used, or the last one is whole.
+    return form | _calculated(prompt, answer, steps) if steps else form
+
+
+def _calculated(prompt: str, answer: str, steps: list[Calculation]) -> dict[str, float]:
+    known = set(numbers_in(prompt)[:_MOST])
     prose = without_marks(answer)
     results = [step.stated for step in steps]
     operands = [value for step in steps for value in step.operands]
@@ -36,7 +46,6 @@ def worked_signs(prompt: str, answer: str) -> dict[str, float]:
     return {
         "wrong_sums": min(3.0, sum(not step.right for step in steps)),
         "sums": min(10.0, len(steps)),
-        "no_sums": float(not steps),
         "from_nowhere": min(4.0, sum(source == "nowhere" for source in sources)),
         "unused_given": min(6.0, len(unused)),
         "unmentioned_given": min(6.0, sum(not _among(value, stated[:_MOST]) for value in unused)),
@@ -57,9 +66,7 @@ def worked_signs(prompt: str, answer: str) -> dict[str, float]:
         "subtracts": float(any("-" in step.expression for step in steps)),
         "divides": float(any("/" in step.expression for step in steps)),
         "kinds_of_operator": float(len(operators)),
-        "operands_per_sum": len(operands) / max(1, len(steps)),
-        "log_length": math.log1p(len(answer)),
-        "lines": min(20.0, answer.count("\n") + 1.0),
+        "operands_per_sum": len(operands) / len(steps),
     }
 
 

@@ -20,7 +20,7 @@ _BLOCK = 20
 
 
 def fit_confidence(
-    signs: Sequence[AnswerSigns], right: Sequence[bool], parts: Sequence[Rows]
+    signs: Sequence[AnswerSigns], right: Sequence[bool], parts: Sequence[Rows], penalty: float = 100.0
 ) -> tuple[Confidence, NDArray[np.float64]]:
     """Return the model of all rows in `parts`, and each row's calibrated probability by models that have not
     seen it, in the rows' order.
@@ -31,7 +31,7 @@ def fit_confidence(
 
     def fit(rows: Rows) -> Logistic:
         whole = [row for row in rows if signs[row].broken is None]
-        return fit_logistic([signs[row].values for row in whole], [right[row] for row in whole])
+        return fit_logistic([signs[row].values for row in whole], [right[row] for row in whole], penalty)
 
     def scoring(rows: Rows) -> Callable[[Rows], list[float]]:
         model = fit(rows)

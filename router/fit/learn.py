@@ -45,10 +45,10 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
     signal = measure(scores, gain, parts)
     said = [signal.said("the query alone")]
     decides: Signal = "coin"
-    best, own = 0.5, np.zeros(len(outcomes))
+    best, trust, own = 0.5, 0.0, np.zeros(len(outcomes))
     query = confidence = None
     if signal.helps:
-        decides, best, query = "query", signal.lower, data.fit(rows)
+        decides, best, trust, query = "query", signal.lower, signal.trust, data.fit(rows)
         own = data.scores(query, rows, rows)
     else:
         scores = own
@@ -58,9 +58,9 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
         signal = measure(-unseen, gain, parts)
         said.append(signal.said("the small model's answer"))
         if signal.helps and signal.lower > best:
-            decides, scores, query, confidence = "answer", -unseen, None, learned
+            decides, scores, trust, query, confidence = "answer", -unseen, signal.trust, None, learned
             own = np.array([_score(learned, sign) for sign in signs])
-    escalation = for_quality(scores, weak, strong, quality)
+    escalation = for_quality(scores, weak, strong, quality, trust=trust)
     if escalation != ALL_LARGE:
         # Models of the folds have different zeros, which matters where many requests score alike: only the
         # share is taken from them, and the threshold is where the model that decides has that share.

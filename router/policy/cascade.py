@@ -4,6 +4,11 @@ Routing picks one tier before anything ran; a cascade goes from tier to tier. Bo
 among all sets of tiers that hold those already run, take the one with the highest E[best answer] - price of
 quality x cost. If it is what has run, stop; else run its cheapest next tier and look again with what is then
 known.
+
+The published rule takes a set's cost as that of all its tiers. Where an early answer may end the cascade,
+that is too much: with `Estimate.ends` a later tier costs only as often as the ones before it do not end it,
+which for two tiers comes to asking the small one first exactly if P(escalation) < 1 - small cost / large
+cost.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ class Estimate:
     """Standard deviation of that estimate; smaller once the tier has answered and been judged."""
     cost_usd: float
     """What running it costs from here; ignored once it has run."""
+    ends: float = 0.0
+    """Probability that its answer will end the cascade. Such an answer is as good as was asked for, which
+    is what the last tier's is: it counts as 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,7 @@ def next_step(estimates: Mapping[str, Estimate], ran: Collection[str], usd_per_q
     here = value = usd_per_quality * expected_best([estimates[name] for name in ran]) if ran else -1.0
     for size in range(1, len(left) + 1):
         for more in combinations(left, size):
-            quality = expected_best([estimates[name] for name in (*ran, *more)])
-            worth = usd_per_quality * quality - sum(estimates[name].cost_usd for name in more)
+            worth = _worth(estimates, ran, more, usd_per_quality)
             if worth > value or (not ran and not best):
                 best, value = more, worth
     if not best:
@@ -62,8 +69,22 @@ def next_step(estimates: Mapping[str, Estimate], ran: Collection[str], usd_per_q
     chosen = best[0]
     if not ran:
         then = f", then perhaps {' or '.join(best[1:])}" if best[1:] else ""
-        return Step(chosen, f"{chosen} first{then}: quality {estimates[chosen].quality:.2f}")
+        first = "first" if best[1:] or len(left) == 1 else "alone"
+        return Step(chosen, f"{chosen} {first}{then}: quality {estimates[chosen].quality:.2f}")
     return Step(chosen, f"{chosen} adds ${value - here:.6f} of value beyond its cost")
+
+
+def _worth(
+    estimates: Mapping[str, Estimate], ran: Collection[str], more: Collection[str], usd_per_quality: float
+) -> float:
+    """Return the expected value of running `more` in its order, beyond its cost, until an answer ends it."""
+    worth, reached = 0.0, 1.0
+    *early, last = (estimates[name] for name in more)
+    for tier in early:
+        worth += reached * (tier.ends * usd_per_quality - tier.cost_usd)
+        reached *= 1 - tier.ends
+    best = expected_best([*(estimates[name] for name in ran), *early, last])
+    return worth + reached * (usd_per_quality * best - last.cost_usd)
 
 
 def expected_best(estimates: Collection[Estimate]) -> float:

@@ -5,7 +5,9 @@ The share makes any mean cost reachable, and is all there is when the score tell
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,17 @@ class Escalation:
     def escalates(self, score: float, draw: float) -> bool:
         """Decide; `draw` lies in [0, 1) and is the same whenever the same request comes again."""
         return draw < self.probability(score)
+
+
+def escalate_share(scores: Sequence[float], share: float) -> Escalation:
+    """Return the escalation of `share` of these scores, the highest first; ties are shared out."""
+    wanted = share * len(scores)
+    if wanted <= 0:
+        return Escalation(FARTHEST, 0.0)
+    ordered = sorted(scores, reverse=True)
+    threshold = ordered[min(len(scores) - 1, max(0, ceil(wanted - 1e-9) - 1))]
+    above, at = sum(score > threshold for score in scores), ordered.count(threshold)
+    return Escalation(threshold, min(1.0, max(0.0, (wanted - above) / at)))
 
 
 FARTHEST = 1e300

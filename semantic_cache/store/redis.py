@@ -97,7 +97,7 @@ class RedisStore:
     async def get(self, key: ExactKey) -> Entry | None:
         found = await self._look(key)
         if found.dead:
-            self._background.begin(self.delete(key))
+            self._background.begin(self._delete(key, found.stored))
         return found.entry
 
     async def _look(self, key: ExactKey) -> Found:
@@ -236,8 +236,13 @@ class RedisStore:
                         yield Kept(key, entry, None if record is None else decode_stored(key, record, known))
 
     async def delete(self, key: ExactKey) -> None:
+        await self._delete(key)
+
+    async def _delete(self, key: ExactKey, *seen: bytes) -> None:
+        """Forget the entry, but not another one that has been put since the dead one was seen."""
         tag = tag_of(key.tenant)
-        await self._note(tag, await self._link.run(DELETE, tag, entry_prefix(tag), member_of(key.digest)))
+        held = await self._link.run(DELETE, tag, entry_prefix(tag), member_of(key.digest), *seen)
+        await self._note(tag, held)
 
     async def clear(self, tenant: str | None = None) -> int:
         tags = [tag_of(tenant)] if tenant is not None else list(await self._tenants())

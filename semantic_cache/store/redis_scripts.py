@@ -155,6 +155,10 @@ if ARGV[16] ~= '' then redis.call('HSET', learnt, ARGV[2], ARGV[16]) end
 )
 
 _DELETE = """
+if ARGV[3] and redis.call('GET', ARGV[1] .. ARGV[2]) ~= ARGV[3] then
+  local entries, size = held()
+  return {entries, size, 0}
+end
 redis.call('UNLINK', ARGV[1] .. ARGV[2])
 forget(ARGV[2])
 local entries, size = held()
@@ -213,7 +217,7 @@ CONFIRM = Script(_CONFIRM)
 """The same if there is nothing but what was seen; also the bytes of that, and what was learnt. If there is
 something else it answers nothing."""
 DELETE = Script(_DELETE)
-"""Forget an entry; only prefix and member."""
+"""Forget an entry; only prefix and member, and perhaps the bytes that it must still have."""
 TRIM = Script(_TRIM)
 """Forget what is past its time, and then what is too much."""
 TEACH = Script(_TEACH)

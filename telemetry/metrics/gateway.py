@@ -105,6 +105,30 @@ class GatewayMetrics:
             (),
             LATENCY_BUCKETS,
         )
+        self._route_answers = self._counts(
+            names.M_ROUTE_ANSWERS,
+            "Judged requests of a route by the model that answered.",
+            ("route", "model"),
+        )
+        self._route_outcomes = self._counts(
+            names.M_ROUTE_OUTCOMES,
+            "Answers of smaller models that were compared with the last one's.",
+            ("route", "source", "label"),
+        )
+        self._route_regret = self._counts(
+            names.M_ROUTE_REGRET,
+            "Estimated requests whose answer was not what the last model would have said.",
+            ("route",),
+        )
+        self._route_shadow_cost = self._counts(
+            names.M_ROUTE_SHADOW_COST, "Price of what models were asked in the background.", ("route",)
+        )
+        self._route_drift = Gauge(
+            names.M_ROUTE_DRIFT,
+            "Models of a route that are not trusted any more.",
+            ("route",),
+            registry=registry,
+        )
         self._compress_requests = self._counts(
             names.M_COMPRESS_REQUESTS,
             "Prompts that were looked at, by mode and whether they changed.",
@@ -118,6 +142,51 @@ class GatewayMetrics:
         )
         self._compress_duration = self._distributions(
             names.M_COMPRESS_DURATION, "Time that compressing a prompt took.", ("mode",), OVERHEAD_BUCKETS
+        )
+        self._fit = self._counts(
+            names.M_FIT,
+            "Prompts longer than their model's window, by what made them fit and what came of that.",
+            ("strategy", "outcome"),
+        )
+        self._fit_calls = self._counts(
+            names.M_FIT_CALLS, "Calls that requests made of their own to fit.", ("strategy",)
+        )
+        self._fit_duration = self._distributions(
+            names.M_FIT_DURATION, "Time that making a prompt fit took.", ("strategy",), LATENCY_BUCKETS
+        )
+        self._compress_retrievals = self._counts(
+            names.M_COMPRESS_RETRIEVALS,
+            "Calls of models for text that was left out of their prompts, by what became of them.",
+            ("outcome",),
+        )
+        self._savings_usd = self._counts(
+            names.M_SAVINGS_USD,
+            "US dollars by which each layer made answers cheaper than they would have been without it.",
+            ("tenant", "layer"),
+        )
+        self._savings_added_usd = self._counts(
+            names.M_SAVINGS_ADDED_USD,
+            "US dollars by which each layer made answers dearer.",
+            ("tenant", "layer"),
+        )
+        self._savings_seconds = self._counts(
+            names.M_SAVINGS_SECONDS,
+            "Estimated seconds by which each layer made answers faster.",
+            ("tenant", "layer"),
+        )
+        self._savings_added_seconds = self._counts(
+            names.M_SAVINGS_ADDED_SECONDS,
+            "Estimated seconds by which each layer made answers slower.",
+            ("tenant", "layer"),
+        )
+        self._savings_requests = self._counts(
+            names.M_SAVINGS_REQUESTS, "Requests that each layer had a part in.", ("tenant", "layer")
+        )
+        self._scorer_calls = self._counts(
+            names.M_COMPRESS_SCORER_CALLS, "Calls of the model that scores prompts.", ("outcome",)
+        )
+        self._scorer_duration = self._distributions(
+            names.M_COMPRESS_SCORER_DURATION, "Time that such a call took.", (), LATENCY_BUCKETS
         )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
@@ -206,6 +275,27 @@ class GatewayMetrics:
         """Note how long a request waited for the semantic process."""
         self._semantic_duration.of().observe(seconds)
 
+    def route_answer(self, route: str, model: str) -> None:
+        """Count one request of a route that learns, by the model whose answer the client got."""
+        self._route_answers.of(route, model).inc()
+
+    def route_outcome(self, route: str, source: str, agrees: bool | None) -> None:
+        """Count one comparison, of an `escalation` or a `shadow`; None is one that told nothing."""
+        label = {True: "same", False: "different", None: "unknown"}[agrees]
+        self._route_outcomes.of(route, source, label).inc()
+
+    def route_regret(self, route: str, weight: float) -> None:
+        """Count one kept answer that was wrong for the `weight` requests that it stands for."""
+        self._route_regret.of(route).inc(weight)
+
+    def route_shadow_cost(self, route: str, usd: float) -> None:
+        """Add what background calls cost."""
+        self._route_shadow_cost.of(route).inc(usd)
+
+    def route_drift(self, route: str, tiers: int) -> None:
+        """Say how many models of a route are not trusted any more."""
+        self._route_drift.labels(route).set(tiers)
+
     def compressed(
         self, mode: str, before: int, after: int, stages: Mapping[str, int], seconds: float
     ) -> None:
@@ -218,6 +308,33 @@ class GatewayMetrics:
             # Naming what was left out may take more than a small cut saved.
             self._compress_saved.of(stage).inc(max(0, saved))
         self._compress_duration.of(kind).observe(seconds)
+
+    def fitted(self, strategy: str, outcome: str, *, calls: int, seconds: float) -> None:
+        """Count one prompt that was too long: `fitted`, `failed` or `broken_off`. Without a strategy none
+        was found."""
+        self._fit.of(strategy or "none", outcome).inc()
+        self._fit_calls.of(strategy or "none").inc(calls)
+        self._fit_duration.of(strategy or "none").observe(seconds)
+
+    def retrieved(self, outcome: str) -> None:
+        """Count a model's call for text that was left out, or `unavailable` for a prompt that could not be
+        kept."""
+        self._compress_retrievals.of(outcome).inc()
+
+    def saved(self, tenant: str, layer: str, requests: int, usd: float, seconds: float) -> None:
+        """Count what a layer saved, or cost if that is below zero; `seconds` is an estimate."""
+        tenant = self._tenants.bound(tenant)
+        self._savings_requests.of(tenant, layer).inc(requests)
+        (self._savings_usd if usd >= 0 else self._savings_added_usd).of(tenant, layer).inc(abs(usd))
+        longer = self._savings_seconds if seconds >= 0 else self._savings_added_seconds
+        longer.of(tenant, layer).inc(abs(seconds))
+
+    def scored(self, outcome: str, seconds: float | None = None) -> None:
+        """Count one call of the compressor's scorer: `answered`, `late`, `garbage`, `skipped` because it was
+        bound to be late, or the upstream's `error.type`."""
+        self._scorer_calls.of(outcome).inc()
+        if seconds is not None:
+            self._scorer_duration.of().observe(seconds)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

@@ -84,7 +84,7 @@ async def test_our_own_errors_have_their_class_too(client: AsyncOpenAI, upstream
     assert caught.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError):
         await client.chat.completions.create(
-            model="m", messages=HELLO, extra_headers={"x-forebay-session": "1"}
+            model="m", messages=HELLO, extra_headers={"x-forebay-session": "two words"}
         )
     with pytest.raises(openai.APIStatusError) as status:
         await client.post("/audio/speech", cast_to=object, body={})

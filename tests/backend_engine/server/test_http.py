@@ -167,6 +167,20 @@ async def test_prompt_logprobs_cover_every_prompt_token(http: aiohttp.ClientSess
         assert sorted(v["rank"] for v in entry.values())[:2] == [1, 2]
 
 
+async def test_prompt_tokens_that_are_no_text_say_their_bytes(http: aiohttp.ClientSession) -> None:
+    text = "Say 漢 – 🎉 twice"
+    body = {"model": "smollm2", "prompt": text, "max_tokens": 1, "prompt_logprobs": 0}
+    async with http.post("/v1/completions", json=body) as response:
+        answer = await response.json()
+    (_, *positions) = answer["choices"][0]["prompt_logprobs"]
+    entries = [next(iter(position.values())) for position in positions]
+    assert all(("bytes" in entry) == ("\ufffd" in entry["decoded_token"]) for entry in entries)
+    said = [
+        bytes(entry["bytes"]) if "bytes" in entry else entry["decoded_token"].encode() for entry in entries
+    ]
+    assert text.encode().endswith(b"".join(said)) and "🎉".encode() in b"".join(said)
+
+
 async def test_min_tokens_and_ignore_eos_hold_off_the_end(http: aiohttp.ClientSession) -> None:
     body = {
         "model": "smollm2",
@@ -324,3 +338,45 @@ async def test_many_at_once_get_their_own_answers(client: openai.AsyncOpenAI) ->
     together = await asyncio.gather(*map(ask, prompts))
     alone = [await ask(prompt) for prompt in prompts[::4]]
     assert together[::4] == alone
+
+
+@pytest.mark.parametrize("long", [False, True])
+async def test_tokens_of_a_chat_are_counted_as_the_answers_usage_has_them(
+    client: openai.AsyncOpenAI, http: aiohttp.ClientSession, long: bool
+) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    messages = [{"role": "user", "content": "It rains in Ghent. " * (600 if long else 1)}]
+    chat: dict[str, Any] = {"model": "smollm2", "messages": messages, "tools": [tool]}
+    answer = await client.chat.completions.create(**chat, max_tokens=1, tool_choice="auto")
+    async with http.post("/tokenize", json=chat) as response:
+        counted = await response.json()
+    assert answer.usage is not None
+    assert counted["count"] == len(counted["tokens"]) == answer.usage.prompt_tokens
+    async with http.get("/v1/models") as response:
+        assert (await response.json())["data"][0]["max_model_len"] == counted["max_model_len"] == 8192
+    async with http.post("/tokenize", json={**chat, "tool_choice": "none"}) as response:
+        assert (await response.json())["count"] < counted["count"]
+
+
+async def test_tokens_of_a_prompt(http: aiohttp.ClientSession) -> None:
+    counts = []
+    for more in ({}, {"add_special_tokens": False}):
+        async with http.post("/tokenize", json={"prompt": "It rains in Ghent.", **more}) as response:
+            counts.append((await response.json())["count"])
+    assert 4 <= counts[1] <= counts[0] <= counts[1] + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"prompt": "a", "messages": MESSAGES}, 400),
+        ({"prompt": "a", "words": True}, 400),
+        ({"prompt": "a", "model": "other"}, 404),
+    ],
+)
+async def test_what_cannot_be_counted_is_refused(
+    http: aiohttp.ClientSession, body: dict[str, Any], status: int
+) -> None:
+    async with http.post("/tokenize", json=body) as response:
+        assert response.status == status and (await response.json())["error"]["message"]

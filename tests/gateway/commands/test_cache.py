@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from gateway.cli import build_app
+from gateway.compression.kept import Kept
 from semantic_cache.record import Learnt, encode
 from semantic_cache.scope import ExactKey
-from semantic_cache.store.base import Kept
+from semantic_cache.store.base import Kept as KeptEntry
 from semantic_cache.store.open import open_store
 from tests.gateway.support.running import chat
 from tests.gateway.support.upstream import completion
@@ -85,6 +86,20 @@ def test_warms_and_counts(cli: Cli) -> None:
     assert cli("stats").startswith("3 answers that ")
 
 
+def test_what_was_left_out_of_prompts_is_no_answer(cli: Cli) -> None:
+    cli.warm("what is a heron")
+
+    async def keep() -> None:
+        store = open_store(cli.url)
+        await Kept(store, 600).keep("default", "m", "line\n" * 90, "[lines 1-90 left out]", "tool")
+        await store.close()
+
+    asyncio.run(keep())
+    counted = cli.count()
+    assert (counted["entries"], counted["left_out_texts"]) == (1, 1)
+    assert counted["tenants"]["default"]["models"] == {"m": 1}
+
+
 def test_warming_leaves_out_what_admission_would(cli: Cli) -> None:
     lines = cli.folder / "mixed.jsonl"
     cut = json.loads(completion("x"))
@@ -131,10 +146,10 @@ def test_purging_needs_to_be_told_what(cli: Cli) -> None:
     assert "not both" in cli.fails("purge", "--model", "m", "--tag", "t")
 
 
-def held(url: str, teach: bool = False) -> dict[ExactKey, Kept]:
+def held(url: str, teach: bool = False) -> dict[ExactKey, KeptEntry]:
     """What a store holds; if wanted, after one of its entries has learnt something."""
 
-    async def read() -> dict[ExactKey, Kept]:
+    async def read() -> dict[ExactKey, KeptEntry]:
         store = open_store(url)
         found = {kept.key: kept async for kept in store.scan()}
         if teach:

@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import build_app
+from gateway.config.schema import StoreUrl
+from gateway.state.open import open_outcomes
+from router.after.signs import SmallAnswer, signs_of
+from router.before.query_signs import query_signs
+from router.online.tried import Tried
 
 FOREBAY = [sys.executable, "-P", "-c", "from gateway.cli import main; main()", "route"]
 
@@ -102,3 +107,64 @@ def test_a_log_that_teaches_nothing_is_an_error_in_a_line(log: str | None, said:
     )  # fmt: skip
 
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+CONFIG = """
+upstreams: {{up: {{kind: openai, base_url: "http://127.0.0.1:9/v1"}}}}
+models:
+  small: {{upstream: up, price: {{input: 1, output: 2}}}}
+  middle: {{upstream: up, price: {{input: 2, output: 4}}}}
+  large: {{upstream: up, price: {{input: 10, output: 20}}}}
+routes:
+  auto: {{tiers: [small, middle, large]}}
+  one: {{tiers: [large]}}
+state: {{store: "sqlite://{folder}/state.db"}}
+"""
+
+
+def sum_of(a: int, b: int, *, right: bool = True) -> str:
+    return f"{a} * {b} = {a * b + 7 * (not right)}"
+
+
+def test_a_route_that_learns_is_explained_from_its_outcomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "forebay.yaml").write_text(CONFIG.format(folder=tmp_path))
+    route = ("--route", "auto", "--config", str(tmp_path / "forebay.yaml"))
+    status, out = explain("7 boxes of 8?", *route, capsys=capsys)
+    assert status == 0 and out.splitlines()[-1].startswith("large is asked: ")
+
+    draw = random.Random(3)
+    rows = []
+    for number in range(300):
+        a, b, right = draw.randint(3, 90), draw.randint(3, 90), draw.random() < 0.6
+        answer = SmallAnswer(f"{a} boxes of {b}?", sum_of(a, b, right=right), "stop")
+        signs, query = signs_of(answer), query_signs(answer.prompt)
+        for tier, ok in (("small", right), ("middle", True)):
+            rows.append(Tried(f"{tier}{number}", "ada", tier, 1.0 + number, query, signs, ok))
+    open_outcomes(StoreUrl(f"sqlite://{tmp_path}/state.db")).add("auto", rows, [])
+
+    def said(*answers: str) -> str:
+        given = [part for answer in answers for part in ("--answer", answer)]
+        status, out = explain("7 boxes of 8?", *route, *given, capsys=capsys)
+        assert status == 0
+        return out.splitlines()[-1]
+
+    assert said().startswith("small is asked: small next")
+    assert said(sum_of(7, 8)).startswith("small stands: small: right with probability")
+    assert said(sum_of(7, 8, right=False)).startswith("middle is asked: small: right with probability 0")
+    assert said(sum_of(7, 8, right=False), sum_of(7, 8)).startswith("middle stands: ")
+
+
+@pytest.mark.parametrize("route", ["one", "large", "none"])
+def test_what_is_no_route_that_learns_is_an_error_in_a_line(
+    route: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "forebay.yaml").write_text(CONFIG.format(folder=tmp_path))
+    status, out = explain("Why?", "--route", route, "--config", str(tmp_path / "forebay.yaml"), capsys=capsys)
+
+    assert status == 1 and route in out and out.startswith("forebay: ")
+
+
+def test_a_route_or_a_policy_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("Why?", capsys=capsys) == (2, "forebay: name either a --route or a --policy\n")

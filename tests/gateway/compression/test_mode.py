@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.compression.mode import AUTO, LOSSLESS, OFF, BadMode, Mode, UnbuiltMode, read_mode
+from gateway.compression.mode import AUTO, FIT, LOSSLESS, OFF, BadMode, Mode, read_mode
 
 
-@pytest.mark.parametrize(("text", "mode"), [("off", OFF), ("lossless", LOSSLESS), ("auto", AUTO)])
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("off", OFF),
+        ("lossless", LOSSLESS),
+        ("auto", AUTO),
+        ("fit", FIT),
+        ("fit:retrieve", Mode("fit", way="retrieve")),
+        ("fit:window", Mode("fit", way="window")),
+    ],
+)
 def test_a_mode_is_read_by_its_name(text: str, mode: Mode) -> None:
     assert read_mode(text) == mode and mode.label == text
 
@@ -18,17 +28,26 @@ def test_a_ratio_has_one_label_however_it_is_written(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "on", "AUTO", "ratio", "ratio:1", "ratio:21", "ratio:-2", "ratio:1e1", "ratio:nan"]
+    "text",
+    [
+        "",
+        "on",
+        "AUTO",
+        "ratio",
+        "ratio:1",
+        "ratio:21",
+        "ratio:-2",
+        "ratio:1e1",
+        "ratio:nan",
+        "fit:",
+        "fit:magic",
+    ],
 )
 def test_anything_else_is_no_mode(text: str) -> None:
     with pytest.raises(BadMode, match="ratio:N"):
         read_mode(text)
 
 
-def test_fitting_a_window_is_not_built() -> None:
-    with pytest.raises(UnbuiltMode):
-        read_mode("fit")
-
-
 def test_only_some_modes_drop_text() -> None:
-    assert [mode.drops for mode in (OFF, LOSSLESS, AUTO, Mode("ratio", 2.0))] == [False, False, True, True]
+    drops = [mode.drops for mode in (OFF, FIT, LOSSLESS, AUTO, Mode("ratio", 2.0))]
+    assert drops == [False, False, False, True, True]

@@ -148,7 +148,47 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:2:37: '*' passes names through",
         ),
         (MINIMAL + "routes: {r: {tiers: [n]}}", "forebay.yaml:5:21: there is no model 'n'"),
-        (MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m]}}", "forebay.yaml:6:21: two tiers need"),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 0.9, latency: 2}}",
+            "forebay.yaml:6:52: 'quality' and 'latency' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 0.9, policy: x.json}}",
+            "forebay.yaml:6:38: 'quality' and 'policy' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], policy: x.json, shadow: 0.1}}",
+            "forebay.yaml:6:53: 'shadow' and 'policy' exclude each other",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], budget: 0.001}}",
+            "forebay.yaml:6:37: a budget needs the price of every tier, and 'k' has none",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], budget: 0}}",
+            "forebay.yaml:6:37: 'routes.r.budget': expected 'float' > 0",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], quality: 1.5}}",
+            "forebay.yaml:6:38: 'routes.r.quality': expected 'float' <= 1",
+        ),
+        (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], judge: kk}}",
+            "forebay.yaml:6:36: there is no model 'kk', did you mean 'k'?",
+        ),
+        (
+            MINIMAL
+            + "  k: {upstream: up}\n  l: {upstream: up}\nroutes: {r: {tiers: [k, m, l], policy: x.json}}",
+            "forebay.yaml:7:40: a policy decides between two tiers, and 'r' has more",
+        ),
+        (
+            MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}",
+            "forebay.yaml:5:35: with one tier there is nothing for 'quality' to decide",
+        ),
+        (
+            MINIMAL + "routes: {r: {tiers: [m, m, m, m, m, m, m, m, m]}}",
+            "forebay.yaml:5:21: 'routes.r.tiers': expected 'array' of length <= 8",
+        ),
         (MINIMAL + "routes: {r: {tiers: [m, m]}}", "forebay.yaml:5:21: the tiers of 'r' are the same model"),
         (
             MINIMAL + "routes: {r: {tiers: [m], policy: x.json}}",
@@ -211,6 +251,30 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:12: there is no model 'mm', did you mean 'm'?",
         ),
         (
+            MINIMAL + "compress: {mode: fit, fit: null}",
+            "forebay.yaml:5:18: 'compress.fit: null' switches off what",
+        ),
+        (
+            MINIMAL + "compress: {fit: {longer: [mm]}}",
+            "forebay.yaml:5:26: there is no model 'mm', did you mean 'm'?",
+        ),
+        (
+            MINIMAL + "compress: {fit: {longer: [m]}}",
+            "forebay.yaml:5:26: say how long the window of 'm' is: 'models.m.context'",
+        ),
+        (
+            MINIMAL + "compress: {fit: {strategies: [compress], longer: [m]}}",
+            "forebay.yaml:5:50: 'compress.fit.longer' has no effect",
+        ),
+        (
+            MINIMAL + "compress: {fit: {strategies: [window, window]}}",
+            "forebay.yaml:5:30: 'compress.fit.strategies' names one twice",
+        ),
+        (
+            MINIMAL + "compress: {fit: {strategies: [windows]}}",
+            "forebay.yaml:5:30: 'compress.fit.strategies': invalid enum value",
+        ),
+        (
             MINIMAL + "cache:\n  shared: [{name: t, tenants: [a, a]}]",
             "forebay.yaml:6:12: 't' names a tenant twice",
         ),
@@ -224,6 +288,18 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:40: the tenant 'b' would share a model's answers with two groups, 't' and 'u'",
         ),
         ("state: {store: mysql://x}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
+        (
+            MINIMAL + "compress: {scorer: {model: n}}",
+            "forebay.yaml:5:28: there is no model 'n'",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {model: m}}",
+            "forebay.yaml:5:28: the model 'm' can't score prompts, as the upstream",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {modle: m}}",
+            "forebay.yaml:5:21: unknown key 'compress.scorer.modle'",
+        ),
         ("state: {store: 'sqlite://'}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
     ],
 )
@@ -237,19 +313,9 @@ def test_errors_say_where(load, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("compress: {mode: fit}", "forebay.yaml:1:18: 'compress.mode: fit' is not built yet"),
         (
             "telemetry: {capture_content: true}",
             "forebay.yaml:1:13: 'telemetry.capture_content' is not",
-        ),
-        (MINIMAL + "routes: {r: {tiers: [m], quality: 0.9}}", "forebay.yaml:5:26: 'routes.r.quality' is not"),
-        (
-            MINIMAL + "routes: {r: {tiers: [m, m, m]}}",
-            "forebay.yaml:5:21: 'routes.r.tiers with more than two",
-        ),
-        (
-            "models: {m: {upstream: u, price: {batch: 1}}}",
-            "forebay.yaml:1:35: 'models.m.price.batch' is not",
         ),
         (
             "upstreams: {a: {kind: anthropic}}",
@@ -261,6 +327,14 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
     with pytest.raises(ConfigError) as caught:
         load(text)
     assert str(caught.value).startswith(message)
+
+
+def test_what_is_left_out_is_kept_in_the_cache_or_not_at_all(load) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^forebay\.yaml:2:24: 'compress\.reversible' keeps texts in the cache"
+    ):
+        load("cache: null\ncompress: {reversible: true}")
+    assert load("compress: {reversible: true}").compress.reversible and not load("").compress.reversible
 
 
 @pytest.mark.parametrize(
@@ -278,8 +352,8 @@ def test_what_is_not_built_is_refused_by_name(load, text: str, message: str) -> 
         ),
         (
             "FOREBAY__COMPRESS__MODE",
-            "fit",
-            "FOREBAY__COMPRESS__MODE: 'compress.mode: fit' is not built yet",
+            "half",
+            "FOREBAY__COMPRESS__MODE: 'compress.mode' must be off, lossless",
         ),
         ("FOREBAY__SERVER__", "1", "FOREBAY__SERVER__: a name is missing"),
         ("FOREBAY__SERVER__PORT", "[1", "FOREBAY__SERVER__PORT:"),
@@ -289,6 +363,16 @@ def test_errors_of_the_environment_name_the_variable(load, variable: str, value:
     with pytest.raises(ConfigError) as caught:
         load(None, {variable: value})
     assert str(caught.value).startswith(f"environment variable {message}")
+
+
+def test_an_engine_of_a_stretched_window_is_a_longer_model(load) -> None:
+    """The engine says itself how long its window is, YaRN included."""
+    stretched = MINIMAL.replace("models:", "  stretched: {kind: engine, yarn_factor: 4}\nmodels:")
+    fit = "compress: {fit: {longer: [long], strategies: [retrieve, longer]}}"
+    config = load(f"{stretched}  long: {{upstream: stretched}}\n{fit}\n")
+    assert config.compress.fit is not None and config.compress.fit.longer == ("long",)
+    assert config.compress.fit.strategies == ("retrieve", "longer") and config.models["long"].context is None
+    assert load(MINIMAL + "compress: {fit: null}").compress.fit is None
 
 
 def test_errors_of_a_flag_name_the_flag(load) -> None:

@@ -343,14 +343,6 @@ async def test_a_body_that_is_too_large_is_refused(
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("header", ["x_forebay_session"])
-async def test_a_header_that_is_not_built_is_refused_by_name(gateway: RunningGateway, header: str) -> None:
-    async with gateway.post(**{header: "1"}) as response:
-        assert response.status == 400
-        error = (await response.json())["error"]
-    assert error["code"] == "not_built" and error["param"] == header.replace("_", "-")
-
-
 async def test_a_compressed_request_body_is_read(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
     body = orjson.dumps(chat("same"))
     async with gateway.post(body=gzip.compress(body), content_encoding="gzip") as response:

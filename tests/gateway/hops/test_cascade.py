@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,118 +14,38 @@ import pytest
 from aiohttp import web
 
 from gateway.errors import ConfigError
-from router.after.confidence import Confidence
 from router.before.query import QueryModel
 from router.before.topics import fit_topics
-from router.isotonic import Isotonic
-from router.logistic import Logistic, Weight
 from router.policy.escalation import Escalation
-from router.policy.learned import Learned, save
 from tests.gateway.support.cached import until_kept
-from tests.gateway.support.running import RunningGateway, chat, running_gateway
+from tests.gateway.support.running import chat
+from tests.gateway.support.two_models import (
+    BY_ANSWER,
+    BY_QUERY,
+    LARGE_USD,
+    QUESTION,
+    RIGHT,
+    SLIPPED,
+    SMALL_USD,
+    STREAMED,
+    TELLS,
+    WRONG,
+    Start,
+    Two,
+    ask,
+    route_of,
+    sure,
+)
 from tests.gateway.support.upstream import (
     DONE,
     Reply,
-    ScriptedUpstream,
     begin_stream,
     chunk,
     completion,
     json_reply,
-    scripted_upstream,
     stream_reply,
     usage_chunk,
 )
-
-CONFIG = """
-upstreams:
-  near: {{kind: openai, base_url: "{near}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
-  far: {{kind: openai, base_url: "{far}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
-models:
-  small: {{upstream: near, model: tiny, price: {{input: 1, output: 2}}}}
-  large: {{upstream: far, model: huge, price: {{input: 10, output: 20}}}}
-routes:
-  auto: {{tiers: [small, large], policy: "{policy}"}}
-"""
-QUESTION = "What are 7 boxes of 8?"
-RIGHT, WRONG = "7 * 8 = 56", "7 * 8 = 54"
-# Ten tokens in and two out, at the prices above.
-SMALL_USD, LARGE_USD = 14e-6, 140e-6
-
-BY_ANSWER = Learned(
-    0.95,
-    300,
-    "answer",
-    Escalation(0.5, 0.0),
-    None,
-    Confidence(
-        Logistic(0.0, {"wrong_sums": Weight(-1.0, 0.0, 1.0), "logprob_least": Weight(1.0, -1.0, 1.0)}),
-        Isotonic((-1.0, 0.0), (0.2, 0.8)),
-    ),
-    (),
-)
-TOPICS = fit_topics([None, None], [0.1, 0.1])
-BY_QUERY = Learned(
-    0.95,
-    300,
-    "query",
-    Escalation(1.0, 0.0),
-    QueryModel(TOPICS, None, Logistic(-5.0, {"digits": Weight(10.0, 0.0, 0.3)})),
-    None,
-    (),
-)
-
-Start = Callable[..., contextlib.AbstractAsyncContextManager[RunningGateway]]
-
-
-class Two:
-    """The small and the large model's servers."""
-
-    def __init__(self, small: ScriptedUpstream, large: ScriptedUpstream) -> None:
-        self.small, self.large = small, large
-        self.small.reply = json_reply(completion(RIGHT))
-        self.large.reply = json_reply(completion("56, of course"))
-
-    def asked(self) -> tuple[int, int]:
-        return len(self.small.received), len(self.large.received)
-
-
-@pytest.fixture
-async def two(upstream: ScriptedUpstream, other_upstream: ScriptedUpstream) -> Two:
-    return Two(upstream, other_upstream)
-
-
-@pytest.fixture
-async def other_upstream() -> AsyncIterator[ScriptedUpstream]:
-    async with scripted_upstream() as server:
-        yield server
-
-
-@pytest.fixture
-def start(two: Two, tmp_path: Path) -> Start:
-    """Runs a gateway with a policy, by default one that goes by the answer."""
-
-    @contextlib.asynccontextmanager
-    async def run(
-        policy: Learned = BY_ANSWER, near: str | None = None, **how: Any
-    ) -> AsyncIterator[RunningGateway]:
-        save(policy, tmp_path / "policy.json")
-        text = CONFIG.format(
-            near=near or two.small.base_url, far=two.large.base_url, policy=tmp_path / "policy.json"
-        )
-        async with running_gateway(text, tmp_path, **how) as gateway:
-            yield gateway
-
-    return run
-
-
-def ask(text: Any = QUESTION, **more: Any) -> dict[str, Any]:
-    return chat("auto") | {"messages": [{"role": "user", "content": text}], **more}
-
-
-async def route_of(gateway: RunningGateway, body: dict[str, Any] | None = None) -> str:
-    async with gateway.post(body=body or ask()) as response:
-        assert response.status == 200, await response.text()
-        return response.headers["x-forebay-route"]
 
 
 async def test_an_answer_whose_sums_are_right_is_kept(start: Start, two: Two) -> None:
@@ -194,9 +112,10 @@ async def test_every_stage_is_accounted(start: Start, two: Two) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        ask(tools=[{"type": "function", "function": {"name": "f"}}]),
+        ask(tools=[{"type": "custom", "custom": {"name": "f"}}]),
+        ask(functions=[{"name": "f"}]),
         ask(n=2),
-        ask([{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]),
+        ask([{"type": "text", "text": "What is it?"}, {"type": "input_audio", "input_audio": {"data": ""}}]),
         chat("auto") | {"messages": "Hi"},
     ],
 )
@@ -245,13 +164,74 @@ async def test_token_probabilities_count_where_they_are_given(start: Start, two:
         assert await route_of(gateway) == "small>large"
 
 
-STREAMED = [
-    chunk({"role": "assistant", "content": ""}),
-    chunk({"content": "7 * 8 "}),
-    chunk({"content": "= 56"}),
-]
-SLIPPED = [*STREAMED[:2], chunk({"content": "= 54"}), chunk({}, "stop")]
-STREAMED += [chunk({}, "stop")]
+@pytest.mark.parametrize(("logprob", "route"), [(-0.1, "small"), (-9.0, "small>large")])
+async def test_a_model_that_can_is_asked_how_sure_it_is_and_the_client_does_not_see_it(
+    start: Start, two: Two, logprob: float, route: str
+) -> None:
+    answer = completion(RIGHT).replace(
+        b'"logprobs": null', b'"logprobs": ' + json.dumps(sure(logprob)).encode()
+    )
+    two.small.reply = json_reply(answer)
+    body = json.dumps(ask()).encode()
+
+    async with start(small=TELLS) as gateway, gateway.post(body=body) as response:
+        assert response.headers["x-forebay-route"] == route
+        received = await response.read()
+
+    assert two.small.received[0].body == body.replace(b'"auto"', b'"tiny"')[:-1] + (
+        b',"logprobs":true,"top_logprobs":5}'
+    )
+    if route == "small":
+        assert received == completion(RIGHT)
+    else:
+        assert two.large.received[0].body == body.replace(b'"auto"', b'"huge"')
+
+
+async def test_what_the_client_asks_of_probabilities_he_gets(start: Start, two: Two) -> None:
+    answer = json.loads(completion(RIGHT))
+    answer["choices"][0]["logprobs"] = sure(-0.1)
+    two.small.reply = json_reply(json.dumps(answer).encode())
+    body = ask(logprobs=True, top_logprobs=1)
+
+    async with start(small=TELLS) as gateway, gateway.post(body=body) as response:
+        assert await response.json() == answer
+    assert json.loads(two.small.received[0].body)["top_logprobs"] == 1
+
+
+async def test_a_stream_is_asked_for_probabilities_too(start: Start, two: Two) -> None:
+    def streamed(first: float) -> list[bytes]:
+        pieces = [chunk({"role": "assistant", "content": ""})]
+        for text, logprob in (("7 * 8 ", first), ("= 56", -0.1)):
+            choice = {
+                "index": 0,
+                "delta": {"content": text},
+                "logprobs": sure(logprob),
+                "finish_reason": None,
+            }
+            pieces.append(chunk({}, choices=[choice]))
+        return [*pieces, chunk({}, "stop")]
+
+    two.large.reply = stream_reply(chunk({"content": "56"}), chunk({}, "stop"))
+    async with start(small=TELLS) as gateway:
+        two.small.reply = stream_reply(*streamed(-0.1))
+        async with gateway.post(body=ask(stream=True)) as response:
+            assert response.headers["x-forebay-route"] == "small"
+            received = await response.read()
+        two.small.reply = stream_reply(*streamed(-9.0))
+        assert await route_of(gateway, ask(stream=True)) == "small>large"
+
+    choices = [json.loads(line[6:])["choices"][0] for line in received.split(b"\n\n") if b"{" in line]
+    assert [choice["delta"].get("content") for choice in choices] == ["", "7 * 8 ", "= 56", None]
+    assert [choice.get("logprobs") for choice in choices] == [None] * 4
+    assert json.loads(two.small.received[0].body)["logprobs"] is True
+
+
+async def test_where_the_query_decides_nobody_is_asked_how_sure_he_is(start: Start, two: Two) -> None:
+    two.small.reply = stream_reply()
+
+    async with start(BY_QUERY, small=TELLS) as gateway:
+        assert await route_of(gateway, ask("Name a river.", stream=True)) == "small"
+    assert "logprobs" not in json.loads(two.small.received[0].body)
 
 
 @pytest.mark.parametrize("usage", [False, True])

@@ -155,6 +155,7 @@ async def scripted_upstream(port: int = 0) -> AsyncIterator[ScriptedUpstream]:
     upstream = ScriptedUpstream()
     app = web.Application(client_max_size=2**28)
     app.router.add_route("*", "/v1/{tail:.*}", upstream.handle)
+    app.router.add_post("/tokenize", upstream.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.answer import EventStream
 from gateway.config.schema import EngineUpstream, OpenAIUpstream, Secret, Timeouts
-from gateway.errors import UpstreamUnreachable
+from gateway.errors import UpstreamGarbage, UpstreamUnreachable
 from gateway.upstreams.base import State, Upstream, UpstreamRequest
 from gateway.upstreams.engine import Engine, EngineStatus
 from gateway.upstreams.openai import OpenAI
@@ -155,3 +155,25 @@ async def test_closed_it_sends_nothing(upstream: ScriptedUpstream) -> None:
     with pytest.raises(UpstreamUnreachable):
         await made.send(request())
     assert upstream.received == []
+
+
+async def test_the_engine_tells_of_its_window_and_counts(upstream: ScriptedUpstream) -> None:
+    made = engine(upstream)
+    assert isinstance(made, Engine)
+    await made.start()
+    try:
+        upstream.models = json_reply(b'{"object":"list","data":[{"id":"tiny","max_model_len":4096}]}')
+        upstream.reply = json_reply(b'{"count":3,"max_model_len":4096,"tokens":[1,2,3]}')
+        assert await made.window() == 4096
+        assert await made.count_tokens(b'{"messages":[]}', "t") == 3
+        assert (upstream.received[-1].path, upstream.received[-1].body) == ("/tokenize", b'{"messages":[]}')
+        upstream.reply = json_reply(b'{"error":{"message":"No pictures."}}', 400)
+        assert await made.count_tokens(b'{"messages":[]}', "t") is None
+        for reply in (b"{}", b'{"data":[]}', b'{"data":7}'):
+            upstream.models = upstream.reply = json_reply(reply)
+            with pytest.raises(UpstreamGarbage):
+                await made.window()
+            with pytest.raises(UpstreamGarbage):
+                await made.count_tokens(b'{"messages":[]}', "t")
+    finally:
+        await made.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.after.form import json_validity, refuses, repetition
+from router.after.form import fits, json_validity, refuses, repetition
 
 SCHEMA = {
     "type": "object",
@@ -82,3 +82,35 @@ def test_text_needs_no_form(format_: dict[str, Any] | None) -> None:
 def test_a_constant_must_be_met() -> None:
     assert json_validity("2", asked({"const": 2})) == "valid"
     assert json_validity("3", asked({"const": 2})) == "invalid"
+
+
+def one_of(*schemas: Any) -> dict[str, Any]:
+    return {"anyOf": list(schemas)}
+
+
+TREE = {
+    "$defs": {
+        "node": {"type": "object", "properties": {"left": {"$ref": "#/$defs/node"}}, "required": ["id"]}
+    },
+    "$ref": "#/$defs/node",
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (one_of({"type": "string"}, {"type": "null"}), [None, "a"], [1]),
+        ({"oneOf": [{"const": 1}, {"const": 2}]}, [1, 2], [3]),
+        ({"allOf": [{"minimum": 2}, {"maximum": 4}]}, [2, 4.0, "a"], [1, 5]),
+        ({"type": "string", "minLength": 2, "maxLength": 3}, ["ab", "abc"], ["a", "abcd"]),
+        ({"type": "array", "minItems": 1, "maxItems": 2}, [[1], [1, 2]], [[], [1, 2, 3]]),
+        ({"additionalProperties": {"type": "integer"}}, [{"a": 1}], [{"a": "b"}]),
+        ({"properties": {"a": False}}, [{"b": 1}], [{"a": 1}]),
+        (TREE, [{"id": 1, "left": {"id": 2}}], [{"id": 1, "left": {}}, {}]),
+        ({"$ref": "#"}, [1, {}], []),
+        ({"$ref": "https://example.com/schema"}, [1, {}], []),
+    ],
+)
+def test_the_rules_that_are_known_are_kept(schema: Any, good: list[Any], bad: list[Any]) -> None:
+    assert all(fits(value, schema) for value in good)
+    assert not any(fits(value, schema) for value in bad)

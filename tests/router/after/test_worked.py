@@ -40,13 +40,16 @@ def test_percentages_of_what_was_given_come_from_somewhere() -> None:
     assert worked_signs("A coat of $80 is 25% off.", "80 * 0.75 = 60")["from_nowhere"] == 0
 
 
-def test_an_answer_without_sums_says_so() -> None:
-    assert worked_signs("Who wrote it?", "A sailor.")["no_sums"] == 1
+def test_of_an_answer_without_sums_only_its_form_is_known() -> None:
+    signs = worked_signs("Who wrote it, of the 4?", "A sailor, 3 of them say.")
+
+    assert signs["no_sums"] == 1
+    assert signs.keys() == {"no_sums", "log_length", "lines"}
 
 
 @given(st.text(), st.text())
-def test_every_text_has_the_same_finite_signs(prompt: str, answer: str) -> None:
+def test_every_text_has_finite_signs_of_known_names(prompt: str, answer: str) -> None:
     signs = worked_signs(prompt, answer)
 
-    assert signs.keys() == worked_signs(PROMPT, SOUND).keys()
+    assert signs.keys() <= worked_signs(PROMPT, SOUND).keys()
     assert all(abs(value) < 1e4 for value in signs.values())

@@ -52,6 +52,19 @@ def test_a_score_that_tells_nothing_becomes_a_coin() -> None:
     assert 0.5 < escalation.share < 1
 
 
+def test_scores_that_are_not_trusted_save_no_more_calls_than_a_coin() -> None:
+    scores, weak, strong = sample(3)
+
+    calls = [
+        probabilities(for_quality(scores, weak, strong, 0.9, trust=trust), scores).mean()
+        for trust in (1.0, 0.5, 0.0)
+    ]
+
+    assert calls[0] < calls[1] < calls[2]
+    coin = for_quality(np.zeros(800), weak, strong, 0.9)
+    assert calls[2] == pytest.approx(coin.share, abs=0.05)
+
+
 def test_with_few_outcomes_everything_goes_to_the_large_tier() -> None:
     assert for_quality(*sample(3, 99), 0.5) == ALL_LARGE
     assert for_quality(*sample(3, 100), 0.5) != ALL_LARGE

@@ -81,3 +81,14 @@ def test_a_cascade_has_at_most_eight_tiers() -> None:
         next_step({str(n): SMALL for n in range(9)}, (), 1.0)
     with pytest.raises(ValueError, match="1 to 8"):
         next_step({}, (), 1.0)
+
+
+@pytest.mark.parametrize(("small_usd", "first"), [(0.0029, "small"), (0.0031, "large")])
+def test_a_small_tier_is_tried_if_it_ends_often_enough_for_its_price(small_usd: float, first: str) -> None:
+    """P(escalation) 0.7 < 1 - small / large."""
+    estimates = {
+        "small": Estimate(0.3, 0.0, small_usd, ends=0.3),
+        "large": Estimate(1.0, 0.0, 0.010),
+    }
+
+    assert next_step(estimates, (), 1.0).run == first

@@ -278,6 +278,20 @@ async def test_a_purge_of_the_contributor_means_what_a_group_has_of_it(store: St
     assert await store.confirm(plain, taken_over(clock(), contributed=1, epoch=1))
 
 
+async def test_forgetting_what_is_dead_spares_what_is_put_meanwhile(
+    open_one: OpenStore, clock: Clock
+) -> None:
+    store = open_one()
+    for epoch in range(10):
+        await store.put(key("a"), entry(clock(), epoch=epoch))
+        await store.purge("acme", Epochs.purged)
+        # Whoever comes upon the dead one has it deleted, and does not wait for that.
+        assert await store.get(key("a")) is None
+        await store.put(key("a"), entry(clock(), epoch=epoch + 1))
+    await store.close()
+    assert await open_one().get(key("a")) is not None
+
+
 async def test_a_record_that_was_confirmed_is_heard_of(store: Store, clock: Clock) -> None:
     feed = store.feed()
     await store.put(key("own"), entry(clock()), beside("own", "acme").record)

@@ -1,0 +1,1 @@
+"""What each answer would have cost without Forebay, and which part of it saved how much of that."""

@@ -1,0 +1,75 @@
+"""Outcomes in Redis: a stream for each route and tenant, all of a route in one slot of a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.errors import StateUnavailable
+from gateway.state.outcomes.base import MOST, Fresh, Raised
+from gateway.state.redis_client import client
+from router.online.tried import Tried
+from semantic_cache.store.redis_link import FAILURES
+
+_MOST_TENANTS = 1_000
+"""Tenants whose outcomes are read at once; a route with more learns from the first that had some."""
+
+
+class RedisOutcomes:
+    """Outcomes that all replicas share."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def add(self, route: str, tried: Sequence[Tried], alarms: Sequence[Raised]) -> None:
+        with _failures(), client(self._url) as redis:
+            pipe: Any = redis.pipeline(transaction=False)
+            for one in tried:
+                pipe.hsetnx(_key(route, "tenants"), one.tenant, "")
+                pipe.xadd(
+                    _stream(route, one.tenant), {"tried": msgspec.msgpack.encode(one)},
+                    maxlen=MOST, approximate=False,
+                )  # fmt: skip
+            for alarm in alarms:
+                pipe.hset(_key(route, "alarms"), alarm.tier, msgspec.json.encode(alarm))
+            pipe.execute()
+
+    def since(self, route: str, cursor: dict[str, str]) -> Fresh:
+        with _failures(), client(self._url) as redis:
+            tenants: Any = redis.hkeys(_key(route, "tenants"))
+            raised: Any = redis.hvals(_key(route, "alarms"))
+            after = dict(cursor)
+            names = [tenant.decode() for tenant in tenants[:_MOST_TENANTS]]
+            asked: dict[Any, Any] = {_stream(route, tenant): after.get(tenant, "0") for tenant in names}
+            found: Any = redis.xread(asked) if asked else []
+        with _failures():
+            by_stream = {_stream(route, tenant): tenant for tenant in names}
+            tried = []
+            for stream, entries in found or []:
+                for entry, fields in entries:
+                    tried.append(msgspec.msgpack.decode(fields[b"tried"], type=Tried))
+                    after[by_stream[stream.decode()]] = entry.decode()
+            alarms = tuple(msgspec.json.decode(raw, type=Raised) for raw in raised)
+            return Fresh(tuple(sorted(tried, key=lambda one: one.at)), alarms, after)
+
+
+def _key(route: str, part: str) -> str:
+    # Braces of the name would end the hash tag early; escaping them keeps different names apart.
+    return f"forebay:{{outcomes:{route.replace('%', '%25').replace('}', '%7D')}}}:{part}"
+
+
+def _stream(route: str, tenant: str) -> str:
+    return _key(route, f"of:{tenant}")
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise StateUnavailable(f"Redis: {error}") from error
+    except (msgspec.DecodeError, KeyError) as error:
+        raise StateUnavailable("Redis: an outcome of a route is damaged") from error

@@ -1,0 +1,79 @@
+"""Savings in the SQLite database. Opened for each call: a file that was removed or replaced is noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from gateway.errors import StateUnavailable
+from gateway.state.location import make_private
+from gateway.state.savings.base import KEPT_DAYS, Amount, Place
+
+_PATIENCE_S = 1.0
+_REMEMBERED_S = 600
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS savings (
+    tenant TEXT, day INTEGER, name TEXT,
+    requests INTEGER NOT NULL, nano_usd INTEGER NOT NULL, micro_s INTEGER NOT NULL,
+    PRIMARY KEY (tenant, day, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS savings_batches (batch TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_ADD = """
+INSERT INTO savings VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET requests = requests + excluded.requests, nano_usd = nano_usd + excluded.nano_usd,
+    micro_s = micro_s + excluded.micro_s
+"""
+_READ = "SELECT * FROM savings WHERE day >= ? AND (?2 IS NULL OR tenant = ?2) ORDER BY tenant, day, name"
+
+
+class SqliteSavings:
+    """Sums in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._swept: int | None = None
+        """The day on which what is too old was last removed."""
+
+    def add(self, amounts: Mapping[Place, Amount], batch: str) -> None:
+        now = time.time()
+        with self._open() as db:
+            known = db.execute("INSERT OR IGNORE INTO savings_batches VALUES (?, ?)", (batch, int(now)))
+            if known.rowcount:
+                db.executemany(_ADD, [(*place, *amount) for place, amount in amounts.items()])
+            db.execute("DELETE FROM savings_batches WHERE at < ?", (int(now) - _REMEMBERED_S,))
+            if self._swept != (today := max(place.day for place in amounts)):
+                db.execute("DELETE FROM savings WHERE day < ?", (today - KEPT_DAYS,))
+                self._swept = today
+
+    def read(self, tenant: str | None, first_day: int) -> Sequence[tuple[Place, Amount]]:
+        if not self._path.exists():
+            return []
+        with self._open() as db:
+            rows = db.execute(_READ, (first_day, tenant)).fetchall()
+        return [(Place(*row[:3]), Amount(*row[3:])) for row in rows]
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Give a transaction."""
+        try:
+            make_private(self._path)
+            with contextlib.closing(sqlite3.connect(self._path, timeout=_PATIENCE_S)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+                db.isolation_level = None
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
+        except (sqlite3.Error, OSError) as error:
+            raise StateUnavailable(f"{self._path}: {error}") from error
