@@ -56,7 +56,7 @@ def test_any_two_texts_can_be_laid_beside_each_other(original: str, other: str) 
 @st.composite
 def _prompts(draw: st.DrawFn) -> str:
     """Documents, logs and records as they stand in prompts."""
-    # Of its own numbers only the seed is drawn: each by itself would take hypothesis far longer than the test.
+    # Only the seed is drawn: each of its numbers by itself would take hypothesis longer than the test.
     chance = Random(draw(st.integers(0, 2**32)))
     kind = draw(st.sampled_from(["documents", "log", "records"]))
     if kind == "documents":
