@@ -91,7 +91,7 @@ class Drift:
             self._usual.clear()
             self._now.clear()
             self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
-        self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
+        self._wrong = Cusum(1 - _kept_quality(belief), _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()
 
@@ -103,10 +103,12 @@ class Drift:
                 self._rebase()
             return None
         self._now.append(signs)
-        if self._more.add(escalated):
-            return "its answers are escalated more often than usual"
-        if self._fewer.add(escalated):
-            return "its answers are escalated less often than usual"
+        # Where nothing vouches a budget or a time says how many are escalated, and that is no sign of them.
+        if self._belief.vouched:
+            if self._more.add(escalated):
+                return "its answers are escalated more often than usual"
+            if self._fewer.add(escalated):
+                return "its answers are escalated less often than usual"
         self._since += 1
         if len(self._now) == REFERENCE and self._since % _EVERY == 0:
             index = psi(self._probabilities(self._usual), self._probabilities(self._now))
@@ -129,3 +131,9 @@ class Drift:
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]
+
+
+def _kept_quality(belief: TierBelief) -> float:
+    """Return how often kept answers are right; where nothing vouches the surest are kept, which are at least
+    as good as all."""
+    return belief.ends_quality if belief.vouched else belief.quality

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -289,6 +290,42 @@ def test_a_budget_or_a_time_keeps_the_share_that_fits(knob: Knob) -> None:
         kept += choice.tier == 0
     assert kept / 600 == pytest.approx(0.64 if isinstance(knob, Budget) else 0.5, abs=0.06)
     assert route.after(BROKEN).tier == 1
+
+
+@pytest.mark.parametrize("knob", [Budget(0.0046), Latency(1.5)])
+def test_that_a_budget_or_a_time_keeps_a_share_is_no_drift(knob: Knob) -> None:
+    """Nothing vouches for these answers, so neither their share nor how many are wrong was promised."""
+    route = Route((SMALL, LARGE), knob).took("small", 0.5).took("large", 2.0)
+    draw = random.Random(1)
+    for one in outcomes(1000):
+        kept = route.after(one.signs, draw=draw.random()).tier == 0
+        route.alarms += route.experience.add([replace(one, kept=kept)]).items()
+        if route.experience.due:
+            route.learn([])
+    assert route.alarms == []
+
+
+def test_under_a_budget_answers_that_become_worse_raise_an_alarm() -> None:
+    route = Route((SMALL, LARGE), Budget(0.0046)).learn(outcomes(300))
+    worse = outcomes(40, seed=1, right=lambda sure: 0.0)
+
+    assert "small" in route.experience.add([replace(one, kept=True) for one in worse])
+
+
+def test_what_is_recalled_raises_no_alarm() -> None:
+    """What was learned vouched for these answers; the prior, which is all there is at a start, would not."""
+
+    def right(sure: float) -> float:
+        return 0.97 if sure > 0.85 else 0.9 if sure > 0.5 else 0.2
+
+    rows = outcomes(1000, right=right, noise=0.02)
+    before = Route(prior=PRIOR).learn(rows).experience.believes("ada", "small")
+    kept = [replace(one, kept=before.judge(one.signs)[1]) for one in rows]
+    again = Route(prior=PRIOR)
+    again.experience.recall(kept)
+
+    assert again.learn(kept).experience.believes("ada", "small").by == before.by
+    assert "small" in Route(prior=PRIOR).experience.add(kept)
 
 
 def test_a_budget_that_the_last_tier_fits_asks_no_other() -> None:
