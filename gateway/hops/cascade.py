@@ -2,7 +2,8 @@
 
 What a stream's client sees while an answer is judged is said in `Streams`: nothing before the decision
 (hold), everything, which may be taken back (speculative), or an answer that is not judged (route-only). If a
-smaller model fails, the last one is asked, with the client's own words; if that one fails, the request does.
+smaller model fails, the last one that can take the request is asked, with the client's own words; if that one
+fails, the request does.
 """
 
 from __future__ import annotations
@@ -328,7 +329,9 @@ def _failed(error: GatewayError) -> GivenUp:
 
 
 def _not_kept(run: _Run, why: str) -> Choice:
-    return Choice(run.last, f"the small model's answer was not kept: {why}")
+    # If there is no larger model that can take the request, the last one shall say so itself.
+    tier = run.case.most if run.case.most > run.choice.tier else run.last
+    return Choice(tier, f"the small model's answer was not kept: {why}")
 
 
 def _asks_for_logprobs(ex: Exchange) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,3 +162,30 @@ async def test_a_middle_tiers_stream_is_held(mode: str) -> None:
     texts, calls, _, _ = await run(ByTable(0, {0: 1, 1: 2}), mode=mode)
     assert calls == ["small", "middle", "large"]
     assert texts == (["large"] if mode == "hold" else ["small", "large"])
+
+
+async def test_if_a_tier_fails_the_largest_that_can_take_the_request_is_asked() -> None:
+    async def failing(ex: Exchange) -> Answer:
+        answer = await upstream(ex)
+        assert ex.route is not None
+        return replace(answer, status=500) if ex.route.label == "small" else answer
+
+    body = b'{"model": "auto", "messages": [{"role": "user", "content": "Who?"}]}'
+
+    async def receive(limit: int) -> bytes:
+        return body
+
+    ex = Exchange(Endpoint.CHAT, {}, receive, tenant="t", body=body)
+    ex.view = read_request(body, Endpoint.CHAT)
+    routes = tuple(Route(label, label, Model("up"), label) for label in LABELS)
+    ex.route = Route("auto", "large", Model("up"), "large", tiers=Tiers(routes, ByTable(0, {1: 1})))
+    cascade = Cascade(
+        {"auto": RouteConfig(LABELS)},
+        NullTracer(),
+        failing,
+        Subrequests(),
+        fits=lambda route, *_: route.label != "large",
+    )
+    answer = await cascade.run(ex, failing)
+
+    assert [call.model for call in ex.calls] == ["small", "middle"] and answer.status == 200
