@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import structlog
+
 from gateway.answer import Answer, EventStream
 from gateway.compression.mode import OFF
 from gateway.config.schema import RouteConfig, Streams
@@ -37,6 +39,8 @@ from router.policy.base import Choice
 from semantic_cache.semantic.client import SemanticClient
 from telemetry import names
 from telemetry.spans import Tracer
+
+_log = structlog.get_logger("gateway.routing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +238,18 @@ class Cascade:
         return run.heard[run.choice.tier].release(run.ex)
 
     async def _judge(self, run: _Run, reply: Reply) -> None:
-        """Decide what follows from the answer of the tier that was asked."""
+        """Decide what follows from the answer of the tier that was asked.
+
+        Fails open, to a larger model: it is too late to go on without this hop, since the answer was asked for
+        in our own way and has been taken in.
+        """
+        try:
+            await self._look_at(run, reply)
+        except Exception as error:
+            _log.warning("answer_not_judged", request_id=run.ex.id, exc_info=error)
+            run.choice = _not_kept(run, "it could not be judged")
+
+    async def _look_at(self, run: _Run, reply: Reply) -> None:
         tier, case, ex = run.choice.tier, run.case, run.ex
         small = small_answer(case.asked, case.question, reply)
         signs = signs_of(small)
