@@ -240,8 +240,8 @@ class Cascade:
     async def _judge(self, run: _Run, reply: Reply) -> None:
         """Decide what follows from the answer of the tier that was asked.
 
-        Fails open, to a larger model: it is too late to go on without this hop, since the answer was asked for
-        in our own way and has been taken in.
+        Fails open, to a larger model: it is too late to go on without this hop, since the answer was asked
+        for in our own way and has been taken in.
         """
         try:
             await self._look_at(run, reply)
