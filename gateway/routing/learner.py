@@ -250,7 +250,7 @@ class Learner:
                 Tried(
                     new_id(), ex.tenant, tier, self._clock(), signs,
                     await asyncio.to_thread(signs_of, answer), agrees, weight, tier == given,
-                    key,
+                    key, last,
                 )
             )  # fmt: skip
         self.learnt(found)

@@ -98,7 +98,7 @@ class Experience:
 
     def _take(self, one: Tried) -> bool:
         """Return whether an outcome is news, and counts."""
-        if one.id in self._ids or one.tier not in self._rows:
+        if one.id in self._ids or one.tier not in self._rows or one.last not in ("", self.last):
             return False
         self._ids[one.id] = None
         if len(self._ids) > _IDS:

@@ -145,5 +145,5 @@ def test_nothing_of_what_was_said_is_kept() -> None:
     """An outcome has names, numbers, flags and a digest, and no place for a text."""
     one = good(1)[0]
     texts = [getattr(one, name) for name in one.__slots__ if isinstance(getattr(one, name), str)]
-    assert texts == [one.id, one.tenant, one.tier, one.question]
+    assert texts == [one.id, one.tenant, one.tier, one.question, one.last]
     assert all(isinstance(value, float) for value in [*one.query.values(), *one.signs.values.values()])

@@ -100,6 +100,15 @@ def test_a_prior_lets_the_small_tier_try_and_keeps_what_it_is_sure_of() -> None:
     assert "the prior alone vouches" in route.after(SURE).reason
 
 
+def test_a_prior_that_is_never_sure_enough_lets_no_tier_try() -> None:
+    """Each of its answers would be escalated."""
+    humble = replace(PRIOR, calibration=Isotonic((-3.0, 3.0), (0.05, 0.955)))
+
+    choice = Route(prior=humble).first()
+    assert choice.tier == 1 and "the prior is never sure enough" in choice.reason
+    assert Route(prior=humble, knob=Quality(0.9)).first().tier == 0
+
+
 def test_outcomes_say_which_answers_stand() -> None:
     route = learned()
 
@@ -310,6 +319,14 @@ def test_under_a_budget_answers_that_become_worse_raise_an_alarm() -> None:
     worse = outcomes(40, seed=1, right=lambda sure: 0.0)
 
     assert "small" in route.experience.add([replace(one, kept=True) for one in worse])
+
+
+def test_outcomes_vouch_for_nothing_beside_another_last_tier() -> None:
+    rows = outcomes(300, right=good, noise=0.02)
+    before, now = ([replace(one, last=last) for one in rows] for last in ("former", "large"))
+
+    assert Route().learn(before).first().tier == 1
+    assert Route().learn(now).first().tier == 0
 
 
 def test_what_is_recalled_raises_no_alarm() -> None:
