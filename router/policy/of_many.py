@@ -69,7 +69,7 @@ class OfMany:
         belief = self._experience.believes(facts.tenant, name)
         judgement, vouched = belief.judge(heard[latest])
         kept, why = self._keeps(name, belief, heard[latest], vouched, facts)
-        if (changed := self._experience.judged(name, belief, heard[latest], kept=kept)) is not None:
+        if (changed := self._experience.judged(name, belief, heard[latest])) is not None:
             self._on_drift(name, changed)
         reason = f"{name}: {judgement.reason}; {why}"
         if kept:

@@ -242,6 +242,16 @@ def test_answers_that_get_less_sure_raise_an_alarm_and_the_same_ones_do_not() ->
     assert route.alarms[0][0] == "small"
 
 
+def test_with_a_budget_escalations_and_errors_are_no_drift_but_confidence_is() -> None:
+    draw = random.Random(5)
+    route = Route((SMALL, LARGE), Budget(0.0046)).took("small", 0.5).took("large", 2.0).learn(outcomes(300))
+    wrong = [Tried(f"w{n}", "ada", "small", 900.0 + n, {}, SURE, False, 50.0, kept=True) for n in range(10)]
+    assert not route.experience.add(wrong)
+    assert simulated(route, [draw.random() for _ in range(1200)]) is None
+    assert simulated(route, [draw.random() * 0.4 for _ in range(600)]) is not None
+    assert "PSI" in route.alarms[0][1]
+
+
 def test_outcomes_of_kept_answers_that_are_wrong_raise_an_alarm() -> None:
     route = learned()
     wrong = [Tried(f"w{n}", "ada", "small", 900.0 + n, {}, SURE, False, 50.0, kept=True) for n in range(10)]
