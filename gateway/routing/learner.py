@@ -19,6 +19,7 @@ from gateway.errors import StateUnavailable
 from gateway.exchange import Exchange, Route
 from gateway.routing.compare import Comparer
 from gateway.routing.needs import lacks, needs_of
+from gateway.routing.past import Past
 from gateway.routing.shadow import Shadow
 from gateway.routing.small_answer import small_answer
 from gateway.state.outage import Outage
@@ -65,6 +66,7 @@ class Learner:
         prior: Confidence | None,
         shadow: Shadow,
         comparer: Callable[[], Comparer],
+        past: Past,
         store: OutcomeStore,
         outage: Outage,
         metrics: GatewayMetrics,
@@ -76,6 +78,7 @@ class Learner:
         self._prior = prior
         self._shadow = shadow
         self._comparer = comparer
+        self.past = past
         self._store = store
         self._outage = outage
         self._metrics = metrics
@@ -213,7 +216,12 @@ class Learner:
             self._metrics.route_shadow_cost(self._settings.name, usd)
         if last not in said:
             return
-        comparer, signs = self._comparer(), query_signs(question, tools=bool(asked.tools))
+        comparer = self._comparer()
+        # What was not known when it was decided must not be learned from.
+        signs = ex.watched.signs if ex.watched is not None else None
+        if signs is None:
+            signs = query_signs(question, tools=bool(asked.tools))
+        key = "" if ex.cache is None or ex.cache.key is None else ex.cache.key.digest.hex()
         found = []
         for tier in self.experience.small:
             if tier not in said:
@@ -239,11 +247,13 @@ class Learner:
                 Tried(
                     new_id(), ex.tenant, tier, self._clock(), signs,
                     await asyncio.to_thread(signs_of, answer), agrees, weight, tier == given,
+                    key,
                 )
             )  # fmt: skip
         self.learnt(found)
 
     def _take(self, tried: Any) -> None:
+        self.past.note(tried)
         for tier, why in self.experience.add(tried).items():
             self.drifted(tier, why)
         if self.experience.due and not self._fitting:
