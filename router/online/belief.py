@@ -154,6 +154,8 @@ def _early(rows: Sequence[Tried], prior: Confidence | None, allowed: float | Non
     if prior is None or allowed is None:
         return belief
     least = strictest(allowed)
+    if max(prior.calibration.values) < least:
+        return replace(belief, by=f"{_not_yet(len(rows))}, and the prior is sure enough of none")
     judged = [(prior.judge(row.signs).probability >= least, row) for row in rows]
     kept = [row for keeps, row in judged if keeps]
     wrong = sum(not row.agrees for row in kept)
