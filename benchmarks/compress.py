@@ -1,13 +1,14 @@
 """The prompt compressor on questions over documents and on look-ups of keys, beside simple baselines.
 
-    python -m benchmarks.compress --data DIR [--answers N] [--overlong N] [--summaries] [--yarn] [--json]
+    python -m benchmarks.compress --data DIR [--answers N] [--scored N] [--overlong N] [--summaries] [--yarn]
+        [--only SET] [--json]
 
 `recall_4x`: share of prompts, made 4 times smaller, in which an answer is left outside of the question.
 `ratio_4x`: how many times smaller the whole message became. `hard_…`: all distractors are those that share
 most words with the question. `auto_…`: mode `auto` where it was found to pay. `atoms_intact`: share of
 prompts in which every word with a digit is one of the original's. `json_intact`: share of look-ups whose JSON
 is valid and has only pairs of the original. `prefix_stable`: share of turns, in conversations that grow by
-five of them, whose older messages came out as the same bytes. With `--answers`, `ttft_…` is the time to the
+five of them, whose older messages came out as the same bytes. `ttft_…` is the time to the
 bundled engine's first token by mode `ratio:4`, compressing included, and `answers_right` the share of its
 answers that are right. `ms_per_1k_tokens…`: wall time by mode `ratio:4`, over all prompts, over those where
 the embedder was asked, and over those where BM25 decided; four characters are a token. Ranking is done by a
@@ -20,6 +21,9 @@ without embedder.
 
 `recall_8x_asked` has those prompts too for which a model that asks for what was left out, with the question's
 own words, gets the answer; `had_back_…` is the share of prompts that are restored from what was kept.
+
+`scored_…` is of fewer questions, which a language model has read (`_compress_perplexity`): ours beside
+`perplexity-blind`, `llmlingua` and `longllmlingua`, and `scorer`, which is ours with `compress.scorer`.
 
 `replay` says whether `auto` compresses where it pays (`_compress_replay`): `saved` of what `off` costs,
 `share_of_oracle` of what the best choices save, `worst_…` before the upstream where it comes off worst.
@@ -42,13 +46,15 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from benchmarks import _compress_engine, _compress_replay, _overlong, report
+from benchmarks import _compress_engine, _compress_perplexity, _compress_replay, _overlong, report
+from benchmarks._cache_progress import say
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
 from benchmarks._compress_retrieve import asked_for
 from benchmarks._overlong_data import KINDS
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
 from gateway.compression.parts import sentences
+from gateway.compression.perplexity.reading import Read
 from gateway.compression.prompt import read_messages
 from gateway.compression.remembered import Remembered, remembering
 from gateway.compression.select import Rank
@@ -70,6 +76,7 @@ PATIENCE_S = 60.0
 MULTI_DOCUMENT, KEY_VALUE = "nq_multidoc.jsonl", "kv_retrieval.jsonl"
 OVERLONG = "overlong"
 REPLAY = "replay"
+_LOWER_IS_BETTER = ("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_", "reads_")
 YARN_DEPTHS = (100, 50)
 _MARK = re.compile(r'"?\[[^\[\]\n]*left out\]"?(?::"[^"\n]*")?')
 _ATOM = re.compile(r"[\w.:/-]*\d[\w.:/-]*")
@@ -122,11 +129,11 @@ BASELINES: dict[str, Callable[[str, int], str]] = {
 
 
 async def ours(
-    messages: Sequence[dict[str, Any]], mode: Mode, rank: Rank | None
+    messages: Sequence[dict[str, Any]], mode: Mode, rank: Rank | None, reader: Read | None = None
 ) -> tuple[list[str], Compressed]:
     """Return the contents of the messages after compression."""
     body = json.dumps(messages).encode()
-    done = await compress(read_messages(body, 0, len(body)), mode, rank=rank)
+    done = await compress(read_messages(body, 0, len(body)), mode, rank=rank, read=reader)
     changed = {change.text.start: change.value for change in done.changes}
     contents = []
     for message, parsed in zip(messages, read_messages(body, 0, len(body)), strict=True):
@@ -135,10 +142,10 @@ async def ours(
     return contents, done
 
 
-async def made(case: Case, mode: Mode, rank: Rank | None) -> Made:
+async def made(case: Case, mode: Mode, rank: Rank | None, reader: Read | None = None) -> Made:
     """Compress the one message of a case."""
     begun = time.perf_counter()
-    contents, done = await ours([{"role": "user", "content": case.prompt}], mode, rank)
+    contents, done = await ours([{"role": "user", "content": case.prompt}], mode, rank, reader)
     return Made(contents[0], time.perf_counter() - begun, done.ranked)
 
 
@@ -315,8 +322,31 @@ async def compare_overlong(
     return _overlong.published(results)
 
 
+async def compare_read(
+    records: Sequence[dict[str, Any]], rank: Rank, questions: int
+) -> tuple[Figures, dict[str, Figures]]:
+    """Return figures of the ways that read prompts with the bundled engine's model, and ours beside them."""
+    once = remembering(rank, Remembered(), "")
+
+    async def shorten(case: Case, ratio: float, reader: Read | None) -> str:
+        return (await made(case, Mode("ratio", float(ratio)), once, reader)).prompt
+
+    # The gold passages' places go round: so do those of the first questions.
+    cases = multi_document(records)[:questions]
+    return await _compress_perplexity.compare(
+        ModelStore().path(DEFAULT_MODEL), cases, sorted(RATIOS), shorten
+    )
+
+
 async def compare(
-    data: Path, only: Collection[str], answers: int, overlong: int, *, summaries: bool, yarn: bool
+    data: Path,
+    only: Collection[str],
+    answers: int,
+    scored: int,
+    overlong: int,
+    *,
+    summaries: bool,
+    yarn: bool,
 ) -> tuple[dict[str, Figures], dict[str, dict[str, Figures]]]:
     """Return figures by file, and the same of each peer."""
     figures: dict[str, Figures] = {}
@@ -327,14 +357,21 @@ async def compare(
             for name, compare_one in sets.items():
                 if not (data / name).exists() or (only and name not in only):
                     continue
+                say(f"{name}: recall beside simple baselines")
                 figures[name], theirs = await compare_one(read(data / name), rank)
+                if scored and name == MULTI_DOCUMENT:
+                    ours_scored, of_models = await compare_read(read(data / name), rank, scored)
+                    figures[name] |= ours_scored
+                    theirs |= of_models
                 if answers and name == MULTI_DOCUMENT:
+                    say(f"the bundled engine's first token, and its answers to {answers} questions")
                     engine, whole = await compare_engine(read(data / name), rank, answers)
                     figures[name] |= engine
                     theirs["uncompressed"] |= whole
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[name] = values
             if all((data / name).exists() for name in sets) and (not only or REPLAY in only):
+                say("whether auto compresses where it pays")
                 documents, pairs = (read(data / name) for name in sets)
                 figures[REPLAY], theirs = await _compress_replay.replayed(documents, pairs, rank)
                 for peer, values in theirs.items():
@@ -354,7 +391,8 @@ def bench(
     *,
     data: Path,
     only: tuple[str, ...] = (),
-    answers: int = 0,
+    answers: int = 12,
+    scored: int = 12,
     overlong: int = 1,
     summaries: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     yarn: Annotated[bool, cyclopts.Parameter(negative="")] = False,
@@ -367,7 +405,9 @@ def bench(
     data: the folder with nq_multidoc.jsonl and kv_retrieval.jsonl, or others of the same format.
     only: run these sets alone: the files' names, `replay` or `overlong`.
     answers: questions that the bundled engine answers, with whole prompts and with shorter ones, and its
-        times are measured; 0 leaves it out, since that takes minutes.
+        times are measured; 0 leaves it out.
+    scored: questions whose documents a language model reads, for the ways of compressing that need it; 0
+        leaves them out.
     overlong: questions (up to 3) at each of five depths of a document of 40,000 tokens, which the bundled
         engine reads by way of each strategy; 0 leaves it out.
     summaries: let the strategy `summarise` take part there.
@@ -377,13 +417,10 @@ def bench(
     if not 0 <= overlong <= KINDS:
         raise SystemExit(f"--overlong is {overlong}; it is 0 to {KINDS}")
     machine = report.machine()
-    figures, peers = asyncio.run(compare(data, only, answers, overlong, summaries=summaries, yarn=yarn))
-    higher = {
-        key
-        for file in figures.values()
-        for key in file
-        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_"))
-    }
+    figures, peers = asyncio.run(
+        compare(data, only, answers, scored, overlong, summaries=summaries, yarn=yarn)
+    )
+    higher = {key for file in figures.values() for key in file if not key.startswith(_LOWER_IS_BETTER)}
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():
         if name == OVERLONG:

@@ -33,7 +33,7 @@ class Compression:
     retrieved: int = 0
     """How often the model has asked for what was left out, up to this call."""
     scorer: str | None = None
-    """The model that told likelihoods; None if none was asked or none answered."""
+    """The model that told likelihoods; None if none was asked."""
     scorer_seconds: float = 0.0
     """How long it was waited for."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.cache_state import CacheState
 from gateway.compression.outcome import Compression
 from gateway.config.schema import Model, Price
-from gateway.exchange import Call, Exchange, Route, Tiers
+from gateway.exchange import Call, Exchange, Route, Scoring, Tiers
 from gateway.savings.counterfactual import Counterfactual
 from gateway.savings.saved import Saved
 from gateway.window.outcome import Fitted
@@ -157,6 +157,16 @@ def test_tokens_that_compression_took_away_would_have_been_paid_for() -> None:
     ex = exchange(LARGE)
     ex.calls.append(call(LARGE, 2000, 10, compression=shorter(500)))
     assert money(of(ex)) == {"compression": 500 * 10_000}
+
+
+def test_what_a_scorer_read_for_it_is_taken_off() -> None:
+    ex = exchange(LARGE)
+    ex.calls.append(call(LARGE, 2000, 10, compression=shorter(500)))
+    ex.scorings.append(Scoring("small", SMALL, Usage(300, 2), 0.1))
+    saved = of(ex)
+    assert money(saved) == {"compression": 500 * 10_000 - 304 * 1_000}
+    assert saved.layers["compression"].requests == 1
+    assert saved.direct - saved.actual == sum(money(saved).values())
 
 
 def test_the_provider_would_have_held_the_same_share_of_them() -> None:
