@@ -1,4 +1,4 @@
-"""What the cache benchmark says of itself while it runs, on standard error, with the time so far."""
+"""What a benchmark says of itself while it runs, on standard error, with the time so far."""
 
 from __future__ import annotations
 

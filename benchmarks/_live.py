@@ -38,7 +38,7 @@ from router.fit.answers import fit_confidence
 from router.fit.knobs import for_quality, probabilities
 from router.fit.prior import PENALTY, by_kind
 from router.fit.signal import measure
-from router.policy.escalation import ALL_LARGE, FARTHEST, of_share
+from router.policy.escalation import ALL_LARGE, FARTHEST, escalate_share
 from router.policy.learned import Learned, save
 from router.prior import load_prior
 
@@ -137,7 +137,7 @@ def learn(past: Sequence[Answered], table: dict[str, str]) -> tuple[Learned, Con
     escalation = for_quality(-unseen, weak, strong, QUALITY, trust=signal.trust)
     if escalation != ALL_LARGE:
         own = [-score(confidence, sign) for sign in signs]
-        escalation = of_share(own, float(probabilities(escalation, -unseen).mean()))
+        escalation = escalate_share(own, float(probabilities(escalation, -unseen).mean()))
     said = (signal.said("the small model's answer"),)
     return Learned(QUALITY, len(past), "answer", escalation, None, confidence, said), confidence
 

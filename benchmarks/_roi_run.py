@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from benchmarks._load import CHAT
+from benchmarks._load import CHAT, cpu_seconds
 from benchmarks._roi_workloads import Ask, Workload
 from benchmarks.peers.gateways import Running
 from benchmarks.peers.mock_paid import Bill
@@ -27,6 +27,9 @@ SMALL_PRICE = {"input": 0.05, "output": 0.15, "cache_read": 0.01}
 def tenant_key(workload: str) -> str:
     """Return a tenant's key."""
     return f"fb-roi-{workload}"
+
+
+_TIMER_S = 0.05
 
 
 class BadRun(Exception):
@@ -56,9 +59,12 @@ class Replay:
     errors: list[str]
     verdicts: Counter[str]
     bill: Bill
-    seconds: float
     savings: dict[str, Any] | None
     """The gateway's own account."""
+    late_ms: float
+    """How late a timer of this process came, in the mean: what a busy machine adds to every step."""
+    cpu_ms: float
+    """CPU of the server and its child processes, a request."""
 
     def figures(self) -> Figures:
         """Return what is printed."""
@@ -71,6 +77,8 @@ class Replay:
             "p95_ms": round(cuts[94], 2),
             "errors": len(self.errors),
             "wrong": self.wrong,
+            "timer_late_ms": round(self.late_ms, 2),
+            "server_cpu_ms": round(self.cpu_ms, 2),
             "upstream_requests": self.bill.requests,
         }
         if self.savings is not None:
@@ -107,10 +115,11 @@ async def replay(
 ) -> Replay:
     """Send all requests in their order by the workload's callers. Raises BadRun.
 
-    `whole_bill`: the paid model's bill must be the gateway's own account to the cent's last part.
+    `whole_bill`: the paid model answers all of it, so its bill must be the gateway's own account.
     """
     headers = {"content-type": "application/json", **target.headers(workload)}
-    await _warm_up(http, target, workload, headers)
+    if whole_bill:
+        await _warm_up(http, target, workload, headers)
     before = await _bill(http, paid, target.key)
     threads = iter(workload.threads)
     ms: list[float] = []
@@ -129,9 +138,12 @@ async def replay(
                 else:
                     wrong += not _is_right(got, ask)
 
-    began = time.perf_counter()
+    late: list[float] = []
+    cpu = cpu_seconds(target.running.process.pid)
+    watching = asyncio.create_task(_watch_timers(late))
     await asyncio.gather(*(caller() for _ in range(workload.callers)))
-    seconds = time.perf_counter() - began
+    watching.cancel()
+    cpu_ms = (cpu_seconds(target.running.process.pid) - cpu) * 1000 / workload.asks
     if len(errors) > len(ms) // 10:
         raise BadRun(f"{target.running.name}: {len(errors)} errors, such as {errors[0][:500]}")
     bill = (await _bill(http, paid, target.key)).less(before)
@@ -140,16 +152,24 @@ async def replay(
         ours = savings["total"]["actual_usd"]
         if whole_bill and abs(ours - cost(bill)) > 1e-9 * max(1, bill.requests):
             raise BadRun(f"{workload.name}: the gateway counted ${ours}, the paid model ${cost(bill)}")
-    return Replay(ms, wrong, errors, verdicts, bill, seconds, savings)
+    return Replay(ms, wrong, errors, verdicts, bill, savings, statistics.fmean(late or [0.0]), cpu_ms)
+
+
+async def _watch_timers(late: list[float]) -> None:
+    while True:
+        due = time.perf_counter() + _TIMER_S
+        await asyncio.sleep(_TIMER_S)
+        late.append((time.perf_counter() - due) * 1000)
 
 
 async def _warm_up(
     http: aiohttp.ClientSession, target: Target, workload: Workload, headers: dict[str, str]
 ) -> None:
     """Open the connections with requests that the paid model refuses: they cost and store nothing."""
-    for _ in range(4):
-        asks = [{"model": target.model, "messages": [{"role": "user", "content": "warm up"}]}]
-        await asyncio.gather(*(_ask(http, target, ask, headers) for ask in asks * workload.callers))
+    for time_ in range(4):
+        texts = [f"warm up {time_} {caller}" for caller in range(workload.callers)]
+        bodies = [{"model": target.model, "messages": [{"role": "user", "content": text}]} for text in texts]
+        await asyncio.gather(*(_ask(http, target, body, headers) for body in bodies))
 
 
 async def _ask(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.cache_state import ANSWER_ENDPOINTS
 from gateway.compression.kept import Kept
 from gateway.compression.mode import read_mode
+from gateway.compression.perplexity.scorer import Scorer
 from gateway.config.schema import ANY_MODEL, CacheConfig, Config, EngineUpstream
 from gateway.confirmer import Confirmer
 from gateway.drain import Drain
@@ -128,7 +129,14 @@ def build_gateway(
     live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
     route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests)
+
+    def scores(model: str) -> Scorer:
+        found = route.find(model)
+        return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)
+
+    live.score_with(config, scores)
+    scorer = None if config.compress.scorer is None else scores(config.compress.scorer.model)
+    shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests, scorer)
     cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
         Step(Settle(metrics, settled, Savings(Counterfactual(engines), book, metrics))),
@@ -303,12 +311,14 @@ class _Shrink:
     find: Callable[[str], Route]
     windows: Windows
     subrequests: Subrequests
+    scorer: Scorer | None
 
     def steps(self, client: SemanticClient | None) -> list[Step]:
         """Return them; `client` is the way to the semantic process, where there is one."""
         compress, tracer = self.config.compress, self.telemetry.tracer
-        patience_s = compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
-        hop = Compress(compress, tracer, self.metrics, client)
+        waits = 1 if self.scorer is None else 2
+        patience_s = waits * compress.deadline_ms / 1000 + _COMPRESS_PATIENCE_S
+        hop = Compress(compress, tracer, self.metrics, client, self.scorer)
         steps = [Step(hop, OnFailure.OPEN, patience_s)]
         if (fit := compress.fit) is not None:
             longer = [self.find(name) for name in fit.longer]
@@ -334,6 +344,7 @@ def _cascaded(
         return rest
     if live.learners:
         rest = [Step(HearTier()), *rest]
-    hop = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client, fits=fits)
+    following, tracer = Pipeline(rest).run, telemetry.tracer
+    hop = Cascade(routes, tracer, following, subrequests, client, fits=fits, features=live.features)
     cascade = Step(hop, OnFailure.OPEN)
     return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]

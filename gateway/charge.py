@@ -16,7 +16,13 @@ from telemetry import names
 # The upstream never saw the request.
 _NOT_SENT = (names.CONNECT_ERROR, names.CONNECT_TIMEOUT, "not_ready")
 # It was left alone at work, and has read the prompt for all we know.
-_AT_WORK = (names.CLIENT_DISCONNECT, names.FIRST_BYTE_TIMEOUT, names.IDLE_TIMEOUT, names.SHUTDOWN)
+_AT_WORK = (
+    names.CLIENT_DISCONNECT,
+    names.FIRST_BYTE_TIMEOUT,
+    names.IDLE_TIMEOUT,
+    names.SHUTDOWN,
+    names.GIVEN_UP,
+)
 # An upstream may report any number; no account shall overflow.
 _MOST = 10**12
 
@@ -30,6 +36,10 @@ def charge_of(ex: Exchange, prompt_tokens: int) -> Used:
         tokens += usage.input_tokens + usage.output_tokens
         if call.target.price is not None:
             money += nano_usd(cost_usd(usage, call.target.price))
+    for scoring in ex.scorings:
+        tokens += scoring.usage.input_tokens + scoring.usage.output_tokens
+        if scoring.target.price is not None:
+            money += nano_usd(cost_usd(scoring.usage, scoring.target.price))
     return Used(1 if sent else 0, _bounded(tokens), _bounded(money))
 
 

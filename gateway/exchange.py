@@ -20,7 +20,7 @@ from gateway.state.ledger.base import Used
 from gateway.window.outcome import Fitted
 from gateway.wire.errors import cause_of
 from gateway.wire.request import Endpoint, RequestView
-from gateway.wire.usage import Outcome
+from gateway.wire.usage import Outcome, Usage
 from router.policy.base import Policy
 from telemetry.context import TraceContext
 from telemetry.ids import new_id
@@ -65,6 +65,18 @@ class Call:
     def seconds(self) -> float:
         """Return how long the call took, or has taken so far."""
         return (self.ended_s or time.monotonic()) - self.started_s
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A call that told how likely parts of the prompt are, for the compressor: no attempt at the answer."""
+
+    model: str
+    """The model's name in the config."""
+    target: Model
+    usage: Usage
+    """As reported; of a call that was left, an estimate of what it read."""
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ class Exchange:
     logprobs: bool = False
     """The next call asks for token probabilities; who wants them takes them out of the answer."""
     calls: list[Call] = field(default_factory=list)
+    scorings: list[Scoring] = field(default_factory=list)
+    """What the compressor had a model of the configuration say."""
     origin: Exchange | None = None
     """The request that made this one on its own account; None for those that came in over HTTP."""
     asked_for: bool = True

@@ -51,6 +51,10 @@ def cost_of(ex: Exchange) -> float | None:
         if usage is None or price is None:
             return None
         cost += cost_usd(usage, price)
+    for scoring in ex.scorings:
+        if scoring.target.price is None:
+            return None
+        cost += cost_usd(scoring.usage, scoring.target.price)
     return cost if ex.calls or ex.inner else None
 
 
@@ -98,6 +102,8 @@ def compression_of(ex: Exchange) -> SettledCompression | None:
         made.ratio,
         dict(made.stages),
         made.ranked,
+        made.scorer,
+        _ms(made.scorer_seconds),
         _ms(made.seconds),
         made.retrieved,
     )

@@ -9,6 +9,8 @@ from backend_engine.request import Request
 from backend_engine.sampling.logprobs import PositionLogprobs
 from backend_engine.tokenizer import Tokenizer
 
+_REPLACEMENT = "\ufffd"
+
 
 def usage(requests: Sequence[Request], num_prompts: int) -> dict[str, Any]:
     """Count tokens; the prompt of several choices is counted once, as OpenAI does.
@@ -53,20 +55,29 @@ def completion_logprobs(
 
 
 def prompt_logprobs(tokenizer: Tokenizer, request: Request) -> list[dict[str, Any] | None]:
-    """Return vLLM's `prompt_logprobs`: null for the first token, then the token and its rivals by id."""
+    """Return vLLM's `prompt_logprobs`: null for the first token, then the token and its rivals by id.
+
+    Tokens that are no text by themselves, such as half of a character, have their `bytes` as well: without
+    them nobody could tell where in the prompt the tokens stand.
+    """
     entries: list[dict[str, Any] | None] = [None]
     for position in request.prompt_logprobs:
         entry = {
-            str(token): {"logprob": value, "rank": rank, "decoded_token": tokenizer.token_text(token)}
+            str(token): _prompt_entry(tokenizer, token, value, rank)
             for rank, (token, value) in enumerate(position.top, start=1)
         }
-        entry[str(position.token_id)] = {
-            "logprob": position.logprob,
-            "rank": position.rank,
-            "decoded_token": tokenizer.token_text(position.token_id),
-        }
+        token = position.token_id
+        entry[str(token)] = _prompt_entry(tokenizer, token, position.logprob, position.rank)
         entries.append(entry)
     return entries
+
+
+def _prompt_entry(tokenizer: Tokenizer, token_id: int, logprob: float, rank: int) -> dict[str, Any]:
+    text = tokenizer.token_text(token_id)
+    entry: dict[str, Any] = {"logprob": logprob, "rank": rank, "decoded_token": text}
+    if _REPLACEMENT in text:
+        entry["bytes"] = list(tokenizer.token_bytes(token_id))
+    return entry
 
 
 def _chat_entry(tokenizer: Tokenizer, token_id: int, logprob: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from gateway.compression import cut, fold
 from gateway.compression.mode import STAGES, Mode, Stage
 from gateway.compression.parts import Part, part_of
+from gateway.compression.perplexity.reading import Read
 from gateway.compression.prompt import USER, Message, Text
 from gateway.compression.question import MOST, about_form, about_the_whole, asked, protected
 from gateway.compression.segments import Segment, segments
@@ -49,7 +50,12 @@ class Compressed:
 
 
 async def compress(
-    messages: Sequence[Message], mode: Mode, *, stages: Collection[Stage] = STAGES, rank: Rank | None = None
+    messages: Sequence[Message],
+    mode: Mode,
+    *,
+    stages: Collection[Stage] = STAGES,
+    rank: Rank | None = None,
+    read: Read | None = None,
 ) -> Compressed:
     """Return what changes in the texts of a conversation."""
     done, seen, question = Compressed(), fold.Seen(), ""
@@ -59,7 +65,7 @@ async def compress(
             question = question_of(message)
         if not MIN_CHARS <= size <= MAX_CHARS or about_form(question):
             continue
-        work = _Work(mode, stages, rank, done, seen, question, tool=message.role != USER)
+        work = _Work(mode, stages, rank, read, done, seen, question, tool=message.role != USER)
         for text in message.texts:
             value = await work.text(text.value)
             if len(value) < len(text.value):
@@ -77,7 +83,7 @@ def question_of(message: Message) -> str:
 async def compress_text(text: str, question: str, ratio: float, *, rank: Rank | None = None) -> str:
     """Return a document made `ratio` times smaller, or as small as can be, chosen by a question that is not
     part of it."""
-    work = _Work(Mode("ratio", ratio), STAGES, rank, Compressed(), fold.Seen(), question, document=True)
+    work = _Work(Mode("ratio", ratio), STAGES, rank, None, Compressed(), fold.Seen(), question, document=True)
     return await work.text(text)
 
 
@@ -88,6 +94,7 @@ class _Work:
     mode: Mode
     stages: Collection[Stage]
     rank: Rank | None
+    read: Read | None
     done: Compressed
     seen: fold.Seen
     question: str
@@ -166,14 +173,22 @@ class _Work:
             choices, int(size / self.mode.ratio) - fixed - marks if self.mode.ratio else 0
         )
         self.done.ranked |= chosen.ranked
+        words = 0
+        for number, passage in chosen.abridged.items():
+            words += len(choices[number].render(chosen.kept[number])) - len(
+                passage.render(chosen.kept[number])
+            )
+            choices[number] = passage
         out = _assembled(parts, kept, owners, choices, chosen)
-        self.done.note("select", _length(parts), _length(out))
+        self.done.note("prune", words, 0)
+        self.done.note("select", _length(parts), _length(out) + words)
         return out
 
     async def _choose(self, choices: Sequence[Part], budget: int) -> Choice:
         if self.mode.kind == "auto":
             return await above_threshold(self.question, choices, self.rank)
-        return await within(self.question, choices, budget, self.rank)
+        read = self.read if "prune" in self.stages else None
+        return await within(self.question, choices, budget, self.rank, read)
 
 
 def _runs(parts: Sequence[Segment], kept: Collection[int]) -> int:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-Stage: TypeAlias = Literal["json", "lines", "space", "duplicates", "cut", "select"]
+Stage: TypeAlias = Literal["json", "lines", "space", "duplicates", "cut", "select", "prune"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 Kind: TypeAlias = Literal["off", "lossless", "auto", "ratio", "fit"]
 Way: TypeAlias = Literal["longer", "compress", "retrieve", "window", "summarise"]

@@ -32,6 +32,10 @@ class Compression:
     """The edits with which the model can ask for what was left out; none if it cannot."""
     retrieved: int = 0
     """How often the model has asked for what was left out, up to this call."""
+    scorer: str | None = None
+    """The model that told likelihoods; None if none was asked."""
+    scorer_seconds: float = 0.0
+    """How long it was waited for."""
 
     @property
     def tokens_saved(self) -> int:

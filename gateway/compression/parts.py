@@ -63,6 +63,8 @@ class Passage:
 
     lead: str
     units: Sequence[str]
+    prose: bool = False
+    """The units are sentences, so that small words may go; of anything else nothing but whole units."""
 
     @property
     def whole(self) -> str:
@@ -188,8 +190,8 @@ def _open_quotation(text: str) -> bool:
 def _prose(text: str) -> Passage:
     head, newline, rest = text.partition("\n")
     if newline and len(head) <= LEAD and not head.rstrip().endswith((".", "!", "?", ",")) and rest.strip():
-        return Passage(head + newline, sentences(rest))
-    return Passage("", sentences(text))
+        return Passage(head + newline, sentences(rest), prose=True)
+    return Passage("", sentences(text), prose=True)
 
 
 def _long_lines(lines: Sequence[str]) -> list[Passage]:
@@ -199,7 +201,7 @@ def _long_lines(lines: Sequence[str]) -> list[Passage]:
         if len(line) <= LONG_LINE and not lead and len(line) <= LEAD:
             lead = line
             continue
-        found.append(Passage(lead, sentences(line)))
+        found.append(Passage(lead, sentences(line), prose=True))
         lead = ""
     if lead:
         found.append(Passage("", [lead]))

@@ -7,14 +7,13 @@ cache.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Generic, TypeVar
 
 import msgspec
 
-from gateway.compression.select import Rank
-
+S = TypeVar("S")
 T = TypeVar("T")
 CAPACITY = 4096
 _FRAME = msgspec.msgpack.Encoder().encode
@@ -49,13 +48,18 @@ class Remembered(Generic[T]):
         return key in self._found
 
 
-def remembering(rank: Rank, found: Remembered[list[float] | None], tenant: str) -> Rank:
-    """Return a ranking that says the same twice, also where there was nobody to say anything."""
+def remembering(
+    ask: Callable[[str, Sequence[S]], Awaitable[T | None]], found: Remembered[T | None], tenant: str
+) -> Callable[[str, Sequence[S]], Awaitable[T | None]]:
+    """Return a ranking, or a reading, that says the same twice, also where there was nobody to say anything.
 
-    async def ranked(question: str, texts: Sequence[str]) -> list[float] | None:
+    ask: takes a question and the texts or passages that are compared with it.
+    """
+
+    async def asked(question: str, texts: Sequence[S]) -> T | None:
         key = digest(tenant, question, texts)
         if key not in found:
-            found.put(key, await rank(question, texts))
+            found.put(key, await ask(question, texts))
         return found.once(key, lambda: None)
 
-    return ranked
+    return asked

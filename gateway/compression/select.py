@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from gateway.compression import bm25
-from gateway.compression.parts import Part, Records
+from gateway.compression.parts import Part, Passage, Records
+from gateway.compression.perplexity.prune import abridged
+from gateway.compression.perplexity.reading import Read
 
 Rank: TypeAlias = Callable[[str, Sequence[str]], Awaitable[list[float] | None]]
 """Cosine similarities of texts to a question, or None if there is nobody to say."""
@@ -31,6 +33,8 @@ MOST_COMPARED = 16_000
 """The same in characters: some 4,000 tokens, 0.4 s at most on a small machine."""
 DECISIVE, LEAD = 0.9, 2.0
 """BM25 settles the matter alone if the best passage matches this much, and that many times the next."""
+MOST_ABRIDGED = 0.3
+"""Share of a passage up to which it may be made to fit by leaving out words."""
 KEEP_RANKED, KEEP_BM25 = 0.28, 0.25
 """Score from which a passage stays in mode `auto`, with the embedder and without it."""
 _ID = re.compile(r"(?=[\w.:/@-]*\d)[\w][\w.:/@-]{4,}\w|\"[^\"\n]{3,}\"|“[^”\n]{3,}”|`[^`\n]{3,}`")
@@ -43,6 +47,8 @@ class Choice:
     kept: list[set[int]]
     ranked: bool = False
     """The embedder was asked and answered."""
+    abridged: dict[int, Passage] = field(default_factory=dict)
+    """By their place, the parts whose sentences have lost words."""
 
 
 @dataclass(slots=True)
@@ -78,19 +84,29 @@ async def above_threshold(question: str, parts: Sequence[Part], rank: Rank | Non
     return Choice(kept, scored.ranked)
 
 
-async def within(question: str, parts: Sequence[Part], budget: int, rank: Rank | None) -> Choice:
+async def within(
+    question: str, parts: Sequence[Part], budget: int, rank: Rank | None, read: Read | None = None
+) -> Choice:
     """Return the best units that have at most `budget` characters together, marks included.
 
     The best passages stay whole while they fit; of the first that does not and the next, the best units stay.
+    With `read`, that first one stays whole if it fits without some of its small words.
     """
+    parts = list(parts)
     scored = await _score(question, parts, rank)
     kept: list[set[int]] = [set() for _ in parts]
     left = budget
     order = sorted(scored.passages, key=lambda passage: (not passage.named, -passage.score))
     cut: list[_Passage] = []
     after: list[_Passage] = []
+    shortened: dict[int, Passage] = {}
     for passage in order:
         cost = _cost(parts[passage.part], passage.units, kept[passage.part])
+        if cost > left and not cut and not shortened and read is not None:
+            shorter = await _abridged(question, parts[passage.part], passage.units, cost - left, read)
+            if shorter is not None:
+                parts[passage.part] = shortened[passage.part] = shorter
+                cost = _cost(shorter, passage.units, kept[passage.part])
         if len(cut) == CUT_PASSAGES:
             after.append(passage)
         elif cost <= left and not cut:
@@ -112,7 +128,19 @@ async def within(question: str, parts: Sequence[Part], budget: int, rank: Rank |
         if cost <= left:
             kept[passage.part].update(passage.units)
             left -= cost
-    return Choice(kept, scored.ranked)
+    return Choice(kept, scored.ranked, shortened)
+
+
+async def _abridged(
+    question: str, part: Part, units: Sequence[int], excess: int, read: Read
+) -> Passage | None:
+    """Return a passage that is shorter by `excess` characters for the loss of words alone, if it can be."""
+    if not isinstance(part, Passage) or not part.prose:
+        return None
+    if excess > MOST_ABRIDGED * sum(len(part.units[unit]) for unit in units):
+        return None
+    found = await read(question, [Passage(part.lead, [part.units[unit] for unit in units], prose=True)])
+    return None if found is None else abridged(part, units, found[0].losses, excess)
 
 
 def _cost(part: Part, units: Sequence[int], chosen: set[int]) -> int:

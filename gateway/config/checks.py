@@ -21,6 +21,7 @@ from gateway.config.schema import (
     SharedCache,
 )
 from gateway.errors import ConfigError, StateUnavailable
+from gateway.routing.capabilities import capabilities
 from gateway.state.location import is_known
 from gateway.state.open import open_keys
 from router.errors import BadPolicy
@@ -72,11 +73,11 @@ def _check_judging(name: str, route: RouteConfig, config: Config, document: Node
 
 
 _KNOBS = ("quality", "budget", "latency")
-_LEARNING = (*_KNOBS, "shadow", "judge")
+_LEARNING = (*_KNOBS, "shadow", "judge", "perplexity")
 
 
 def _check_knobs(name: str, route: RouteConfig, config: Config, document: Node) -> None:
-    given = [key for key in _LEARNING if getattr(route, key) is not None]
+    given = [key for key in _LEARNING if (said := getattr(route, key)) is not None and said is not False]
     if given and len(route.tiers) == 1:
         raise ConfigError(
             f"{_place(document, 'routes', name, given[0])}: with one tier there is nothing for "
@@ -96,6 +97,8 @@ def _check_knobs(name: str, route: RouteConfig, config: Config, document: Node) 
             if config.models[tier].price is None:
                 place = _place(document, "routes", name, "budget")
                 raise ConfigError(f"{place}: a budget needs the price of every tier, and '{tier}' has none")
+    if route.perplexity:
+        _check_scorer(route.tiers[0], config, _place(document, "routes", name, "perplexity"))
     names = {*config.models, *config.routes} - {ANY_MODEL, name}
     if route.judge is not None and route.judge not in names:
         place = _place(document, "routes", name, "judge")
@@ -203,6 +206,9 @@ def _check_compress(config: Config, document: Node) -> None:
         _check_fit(config.compress.fit, config, document)
     elif mode.kind == "fit":
         raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
+    if config.compress.scorer is not None:
+        place = _place(document, "compress", "scorer", "model")
+        _check_scorer(config.compress.scorer.model, config, place)
 
 
 def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
@@ -221,6 +227,18 @@ def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
         model = config.models[name]
         if model.context is None and isinstance(config.upstreams[model.upstream], OpenAIUpstream):
             raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
+
+
+def _check_scorer(name: str, config: Config, place: Place) -> None:
+    model = config.models.get(name)
+    if model is None or name == ANY_MODEL:
+        raise ConfigError(f"{place}: there is no model '{name}'{_near(name, config.models)}")
+    if not capabilities(model, config.upstreams[model.upstream]).prompt_logprobs:
+        raise ConfigError(
+            f"{place}: the model '{name}' can't score prompts, as the upstream '{model.upstream}' is "
+            "not known to answer 'prompt_logprobs'; if it does (vLLM), say so with "
+            f"'models.{name}.capabilities: {{prompt_logprobs: true}}'"
+        )
 
 
 def _check_tenants(config: Config, document: Node) -> None:

@@ -144,6 +144,8 @@ class Capabilities(Struct, frozen=True):
     """`response_format`."""
     logprobs: bool | None = None
     """Token probabilities, which tell how sure it was."""
+    prompt_logprobs: bool | None = None
+    """vLLM's probabilities of the prompt's own tokens."""
 
 
 class Model(Struct, frozen=True):
@@ -186,7 +188,10 @@ class RouteConfig(Struct, frozen=True):
     streams: Streams = "hold"
     """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
     hold_s: Seconds = 30.0
-    """How long a stream is held back before the next model is asked."""
+    """How long a stream is held back before the last model is asked."""
+    perplexity: bool = False
+    """Ask the smallest model how surprising the question is, as one sign of whether it can answer; for routes
+    that learn. The model must answer `prompt_logprobs`."""
     classifier: Classifier | None = None
     self_check: bool = False
     """Ask the small model whether its answer is right, where that is not clear."""
@@ -299,6 +304,13 @@ class FitConfig(Struct, frozen=True):
     """How long these calls may take together."""
 
 
+class ScorerConfig(Struct, frozen=True):
+    """A language model that tells how likely the words of a prompt are."""
+
+    model: str
+    """One of `models` whose upstream answers `prompt_logprobs`."""
+
+
 class CompressConfig(Struct, frozen=True):
     """What happens to prompts that do not say by `x-forebay-compress`."""
 
@@ -307,10 +319,11 @@ class CompressConfig(Struct, frozen=True):
     stages: tuple[Stage, ...] = STAGES
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
-    """How long a prompt waits for its passages to be compared with the question."""
+    """How long a prompt waits for its passages to be compared with the question, and again for the scorer."""
     fit: FitConfig | None = FitConfig()
     reversible: bool = False
     """Keep what is left out, and let models of callers that use tools ask for it."""
+    scorer: ScorerConfig | None = None
 
 
 class TelemetryConfig(Struct, frozen=True):

@@ -16,11 +16,14 @@ from gateway.compression.economics import Economics
 from gateway.compression.gate import Gate
 from gateway.compression.mode import LOSSLESS, Mode
 from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
+from gateway.compression.perplexity.nll import Token
+from gateway.compression.perplexity.reading import Read, Reading, reading_with
+from gateway.compression.perplexity.scorer import Scorer
 from gateway.compression.prompt import NotReadable, Text, read_messages
 from gateway.compression.remembered import Remembered, digest, remembering
 from gateway.compression.select import Rank
 from gateway.config.schema import CompressConfig
-from gateway.exchange import Call, Exchange, Route
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.pipeline import Next
 from gateway.wire.request import Endpoint
 from gateway.wire.splice import Edit
@@ -29,7 +32,7 @@ from semantic_cache.semantic.protocol import Rank as AskRank
 from semantic_cache.semantic.protocol import Ranked
 from telemetry import names
 from telemetry.metrics import GatewayMetrics
-from telemetry.spans import Tracer
+from telemetry.spans import Span, Tracer
 
 MAX_BYTES = 2_000_000
 """A longer prompt goes as it is: the work is done between other requests' events."""
@@ -46,16 +49,19 @@ class Compress:
         tracer: Tracer,
         metrics: GatewayMetrics,
         client: SemanticClient | None = None,
+        scorer: Scorer | None = None,
     ) -> None:
-        """`client` is the way to the semantic process, where there is one."""
+        """`client` is the way to the semantic process, where there is one; so is `scorer` to a model."""
         self._stages = config.stages
         self._deadline_s = config.deadline_ms / 1000
         self._tracer = tracer
         self._metrics = metrics
         self._client = client
+        self._scorer = scorer
         self._economics = Economics()
         self._gate = Gate(self._economics)
         self._ranked: Remembered[list[float] | None] = Remembered()
+        self._read: Remembered[list[Reading] | None] = Remembered()
         self._s_per_char = 25e-6
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
@@ -80,9 +86,12 @@ class Compress:
                 decided = self._drops(ex, texts[0], tokens) if texts else None
             mode = LOSSLESS if ex.compress.kind == "auto" and not decided else ex.compress
             rank = self._rank(ex.tenant) if mode.drops and self._client is not None else None
-            done = await compress(messages, mode, stages=self._stages, rank=rank)
+            read = self._reader(ex, span) if mode.kind == "ratio" and self._scorer is not None else None
+            scored = len(ex.scorings)
+            done = await compress(messages, mode, stages=self._stages, rank=rank, read=read)
             size = place.end - place.start
-            ex.compression = made = _compression(mode, done, size, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            ex.compression = made = _compression(mode, done, size, seconds, ex.scorings[scored:])
             if span.recording:
                 span.update(
                     {
@@ -96,6 +105,9 @@ class Compress:
                         names.FOREBAY_COMPRESS_RANKED: made.ranked,
                     }
                 )
+                if made.scorer is not None:
+                    span.set(names.FOREBAY_COMPRESS_SCORER, made.scorer)
+                    span.set(names.FOREBAY_COMPRESS_SCORER_MS, round(1000 * made.scorer_seconds, 2))
             if decided:
                 self._economics.compressed(tokens, made.tokens_saved, made.seconds)
             self._metrics.compressed(
@@ -134,6 +146,17 @@ class Compress:
             self._s_per_char += 0.1 * ((time.monotonic() - started) / size - self._s_per_char)
         return found.similarities
 
+    def _reader(self, ex: Exchange, span: Span) -> Read:
+        scorer = self._scorer
+        assert scorer is not None
+        # For the whole prompt: it may have many turns, and only the newest is not remembered.
+        ends_s = time.monotonic() + self._deadline_s
+
+        async def score(texts: Sequence[str]) -> list[list[Token]] | None:
+            return await scorer.score(ex, span, ends_s, texts)
+
+        return remembering(reading_with(score), self._read, ex.tenant)
+
     def _learn(self, calls: Sequence[Call], route: Route, decided: bool | None) -> None:
         calls = [call for call in calls if call.model == route.model]
         # Where the model asked for what was left out, no single answer's length tells of growth.
@@ -142,7 +165,9 @@ class Compress:
             self._economics.called(call, route.upstream_model, compressed=compared)
 
 
-def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Compression:
+def _compression(
+    mode: Mode, done: Compressed, size: int, seconds: float, scorings: Sequence[Scoring]
+) -> Compression:
     edits = tuple(
         Edit(change.text.start, change.text.end, msgspec.json.encode(change.value)) for change in done.changes
     )
@@ -158,4 +183,6 @@ def _compression(mode: Mode, done: Compressed, size: int, seconds: float) -> Com
         done.ranked,
         seconds,
         tuple(done.changes) if mode.drops else (),
+        scorer=scorings[0].model if scorings else None,
+        scorer_seconds=sum(scoring.seconds for scoring in scorings),
     )

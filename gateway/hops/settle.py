@@ -101,6 +101,15 @@ class Settle:
                     cached_tokens=usage.cached_tokens,
                     cost_usd=0.0 if price is None else cost_usd(usage, price),
                 )
+        for scoring in ex.scorings:
+            usage, price = scoring.usage, scoring.target.price
+            self._metrics.usage(
+                model=scoring.model,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                cost_usd=0.0 if price is None else cost_usd(usage, price),
+            )
 
 
 class _StreamEnd:

@@ -16,9 +16,11 @@ class Can:
     json: bool = True
     logprobs: bool = False
     """A server that does not know the field may refuse the request, so this one has to be said."""
+    prompt_logprobs: bool = False
+    """The same."""
 
 
-_ENGINE = Can(vision=False, logprobs=True)
+_ENGINE = Can(vision=False, logprobs=True, prompt_logprobs=True)
 ANY = Can()
 
 
@@ -31,4 +33,5 @@ def capabilities(model: Model, upstream: Upstream) -> Can:
         known.vision if said.vision is None else said.vision,
         known.json if said.json is None else said.json,
         known.logprobs if said.logprobs is None else said.logprobs,
+        known.prompt_logprobs if said.prompt_logprobs is None else said.prompt_logprobs,
     )

@@ -34,6 +34,9 @@ class SettledCompression(msgspec.Struct, frozen=True, gc=False):
     ratio: float
     stages: dict[str, int]
     ranked: bool
+    scorer: str | None
+    """The model that told likelihoods, and how long it was waited for."""
+    scorer_ms: float
     ms: float
     retrieved: int = 0
     """How often the model asked for what was left out."""

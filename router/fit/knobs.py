@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.bounds import normal_quantile
-from router.policy.escalation import ALL_LARGE, Escalation, of_share
+from router.policy.escalation import ALL_LARGE, Escalation, escalate_share
 
 _SLACK = 0.01
 _CONFIDENCE = 0.90
@@ -48,7 +48,7 @@ def for_quality(
     small, large = w - (quality - slack) * s, s - (quality - slack) * s
     chosen = ALL_LARGE
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores.tolist(), step / _STEPS)
+        escalation = of_share(scores, step / _STEPS)
         p = probabilities(escalation, scores)
         feared = -(quality - slack) * (step < _STEPS)
         tossed = p.mean() * large.sum() + (1 - p.mean()) * small.sum()
@@ -69,12 +69,17 @@ def for_budget(
     In a `cascade` the small tier is paid for what is escalated too.
     """
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores.tolist(), step / _STEPS)
+        escalation = of_share(scores, step / _STEPS)
         p = probabilities(escalation, scores)
         cost = p * large_usd + (1.0 if cascade else 1 - p) * small_usd
         if cost.mean() <= budget_usd:
             return escalation
     return None
+
+
+def of_share(scores: Floats, share: float) -> Escalation:
+    """Return the escalation of `share` of these scores, the highest first; ties are shared out."""
+    return escalate_share(scores.tolist(), share)
 
 
 def probabilities(escalation: Escalation, scores: Floats) -> Floats:

@@ -12,11 +12,11 @@ from router.before.query_signs import query_signs
 from router.errors import TooFewOutcomes
 from router.fit.answers import fit_confidence
 from router.fit.folds import folds
-from router.fit.knobs import for_quality, probabilities
+from router.fit.knobs import for_quality, of_share, probabilities
 from router.fit.query import QueryOutcomes
 from router.fit.signal import measure
 from router.outcomes import Outcome
-from router.policy.escalation import ALL_LARGE, FARTHEST, of_share
+from router.policy.escalation import ALL_LARGE, FARTHEST
 from router.policy.learned import Learned, Signal
 
 _FOLDS = 5
@@ -64,7 +64,7 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
     if escalation != ALL_LARGE:
         # Models of the folds have different zeros, which matters where many requests score alike: only the
         # share is taken from them, and the threshold is where the model that decides has that share.
-        escalation = of_share(own.tolist(), float(probabilities(escalation, scores).mean()))
+        escalation = of_share(own, float(probabilities(escalation, scores).mean()))
     return Learned(quality, len(outcomes), decides, escalation, query, confidence, tuple(said))
 
 

@@ -182,6 +182,12 @@ class GatewayMetrics:
         self._savings_requests = self._counts(
             names.M_SAVINGS_REQUESTS, "Requests that each layer had a part in.", ("tenant", "layer")
         )
+        self._scorer_calls = self._counts(
+            names.M_COMPRESS_SCORER_CALLS, "Calls of the model that scores prompts.", ("outcome",)
+        )
+        self._scorer_duration = self._distributions(
+            names.M_COMPRESS_SCORER_DURATION, "Time that such a call took.", (), LATENCY_BUCKETS
+        )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
         in_flight = Gauge(names.M_IN_FLIGHT, "Requests being answered now.", registry=registry)
@@ -221,7 +227,7 @@ class GatewayMetrics:
         self._rejections.of(self._tenants.bound(tenant), limit).inc()
 
     def state_error(self, part: str) -> None:
-        """Count one failure of the store of `keys` or of the `ledger`."""
+        """Count one failure of the store of `keys`, of the `ledger` or of `savings`."""
         self._state_errors.of(part).inc()
 
     def cache_request(self, verdict: str) -> None:
@@ -322,6 +328,13 @@ class GatewayMetrics:
         (self._savings_usd if usd >= 0 else self._savings_added_usd).of(tenant, layer).inc(abs(usd))
         longer = self._savings_seconds if seconds >= 0 else self._savings_added_seconds
         longer.of(tenant, layer).inc(abs(seconds))
+
+    def scored(self, outcome: str, seconds: float | None = None) -> None:
+        """Count one call of the compressor's scorer: `answered`, `late`, `garbage`, `skipped` because it was
+        bound to be late, or the upstream's `error.type`."""
+        self._scorer_calls.of(outcome).inc()
+        if seconds is not None:
+            self._scorer_duration.of().observe(seconds)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

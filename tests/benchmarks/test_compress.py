@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from benchmarks._compress_data import key_value, multi_document, nearest_distractors
+from benchmarks._compress_perplexity import WAYS
 from benchmarks.compress import BASELINES, atoms_intact, baseline, json_intact
+from tests.gateway.support.likelihoods import letters
 
 
 def record(number: int) -> dict[str, Any]:
@@ -56,3 +59,21 @@ def test_changed_values_are_seen() -> None:
     assert atoms_intact("paid 12.50", "paid 12.50 [3 passages left out]") and not atoms_intact(
         "12.50", "12.5"
     )
+
+
+@pytest.mark.parametrize("name", WAYS)
+async def test_ways_that_read_with_a_model_keep_to_the_budget(name: str) -> None:
+    case = multi_document(RECORDS)[0]
+    kept = await WAYS[name](case, 200, letters)
+    assert 0 < len(kept) <= 200
+    # Nothing but what was there, in its order.
+    left = iter(case.documents)
+    assert all(character in left for character in kept.replace(" ", "").replace("\n", ""))
+
+
+async def test_what_the_question_tells_of_decides_only_where_it_is_asked() -> None:
+    """The question's own words are no news behind it."""
+    one, other = multi_document(RECORDS)[0], replace(multi_document(RECORDS)[0], question="Is Person0 old?")
+    for name in ("perplexity-blind", "llmlingua"):
+        assert await WAYS[name](one, 200, letters) == await WAYS[name](other, 200, letters)
+    assert "Person0" in await WAYS["longllmlingua"](other, 200, letters)

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.charge import charge_of
 from gateway.config.schema import Model, Price
-from gateway.exchange import Call, Exchange
+from gateway.exchange import Call, Exchange, Scoring
 from gateway.state.ledger.base import Used
 from gateway.wire.request import Endpoint
 from gateway.wire.usage import Usage
@@ -84,6 +84,13 @@ def test_all_calls_of_a_request_are_added_up() -> None:
     calls = (call(None, names.CONNECT_ERROR), call(500, "500"), call(200, usage=Usage(11, 3)))
     assert charge(*calls) == used(11, 3)
     assert charge(call(200, usage=Usage(1, 1)), call(200, usage=Usage(10, 2))) == used(11, 3)
+
+
+def test_a_model_that_scored_the_prompt_is_charged_with_it() -> None:
+    ex = Exchange(Endpoint.CHAT, {}, receive, calls=[call(200, usage=Usage(10, 5))])
+    scorer = Model("up", price=Price(input=1, output=2))
+    ex.scorings = [Scoring("small", scorer, Usage(200, 2), 0.1), Scoring("small", Model("up"), Usage(7), 0.1)]
+    assert charge_of(ex, PROMPT) == Used(1, 15 + 202 + 7, used(10, 5).nano_usd + used(200, 2).nano_usd)
 
 
 def test_no_report_of_an_upstream_overflows_or_pays_back() -> None:

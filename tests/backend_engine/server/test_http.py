@@ -167,6 +167,20 @@ async def test_prompt_logprobs_cover_every_prompt_token(http: aiohttp.ClientSess
         assert sorted(v["rank"] for v in entry.values())[:2] == [1, 2]
 
 
+async def test_prompt_tokens_that_are_no_text_say_their_bytes(http: aiohttp.ClientSession) -> None:
+    text = "Say 漢 – 🎉 twice"
+    body = {"model": "smollm2", "prompt": text, "max_tokens": 1, "prompt_logprobs": 0}
+    async with http.post("/v1/completions", json=body) as response:
+        answer = await response.json()
+    (_, *positions) = answer["choices"][0]["prompt_logprobs"]
+    entries = [next(iter(position.values())) for position in positions]
+    assert all(("bytes" in entry) == ("\ufffd" in entry["decoded_token"]) for entry in entries)
+    said = [
+        bytes(entry["bytes"]) if "bytes" in entry else entry["decoded_token"].encode() for entry in entries
+    ]
+    assert text.encode().endswith(b"".join(said)) and "🎉".encode() in b"".join(said)
+
+
 async def test_min_tokens_and_ignore_eos_hold_off_the_end(http: aiohttp.ClientSession) -> None:
     body = {
         "model": "smollm2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +43,7 @@ async def sent(original: str, mode: Mode, role: str, question: str = "") -> str:
     return next((change.value for change in done.changes if change.text.value == original), original)
 
 
+@settings(max_examples=40)
 @given(original=_TEXTS, other=_TEXTS)
 def test_any_two_texts_can_be_laid_beside_each_other(original: str, other: str) -> None:
     spans = left_out(original, other)
@@ -54,7 +56,8 @@ def test_any_two_texts_can_be_laid_beside_each_other(original: str, other: str) 
 @st.composite
 def _prompts(draw: st.DrawFn) -> str:
     """Documents, logs and records as they stand in prompts."""
-    chance = draw(st.randoms(use_true_random=False))
+    # Only the seed is drawn: each of its numbers by itself would take hypothesis longer than the test.
+    chance = Random(draw(st.integers(0, 2**32)))
     kind = draw(st.sampled_from(["documents", "log", "records"]))
     if kind == "documents":
         words = ["mill", "tower", "harbour", "was built", "nobody knows", "1704", "owns", "today"]
@@ -72,7 +75,7 @@ def _prompts(draw: st.DrawFn) -> str:
     return json.dumps(rows, indent=draw(st.sampled_from([None, 1])))
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(original=_prompts(), mode=_MODES, role=st.sampled_from(["user", "tool"]), data=st.data())
 async def test_nothing_of_a_compressed_text_is_lost(
     original: str, mode: Mode, role: str, data: st.DataObject

@@ -157,6 +157,10 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:38: 'quality' and 'policy' exclude each other",
         ),
         (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], perplexity: true}}",
+            "forebay.yaml:6:41: the model 'k' can't score prompts",
+        ),
+        (
             MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], policy: x.json, shadow: 0.1}}",
             "forebay.yaml:6:53: 'shadow' and 'policy' exclude each other",
         ),
@@ -288,6 +292,18 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:40: the tenant 'b' would share a model's answers with two groups, 't' and 'u'",
         ),
         ("state: {store: mysql://x}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
+        (
+            MINIMAL + "compress: {scorer: {model: n}}",
+            "forebay.yaml:5:28: there is no model 'n'",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {model: m}}",
+            "forebay.yaml:5:28: the model 'm' can't score prompts, as the upstream",
+        ),
+        (
+            MINIMAL + "compress: {scorer: {modle: m}}",
+            "forebay.yaml:5:21: unknown key 'compress.scorer.modle'",
+        ),
         ("state: {store: 'sqlite://'}", "forebay.yaml:1:16: 'state.store' must begin with sqlite://"),
     ],
 )

@@ -207,6 +207,75 @@ async def test_passages_are_compared_by_the_semantic_process(
         assert record["ranked"] and record["ratio"] > 2.5
 
 
+SCORED = """
+upstreams:
+  up: {{kind: openai, base_url: "{url}", api_key: sk-upstream}}
+  small: {{kind: openai, base_url: "{engine}/v1"}}
+models:
+  m: {{upstream: up, model: real-m, price: {{input: 10, output: 10}}}}
+  s:
+    upstream: small
+    model: smollm2
+    price: {{input: 1000000, output: 0}}
+    capabilities: {{prompt_logprobs: true}}
+compress: {{scorer: {{model: s}}, deadline_ms: {deadline_ms}}}
+"""
+DENSE = " ".join(
+    ["The tower of the town is one of the towers that are there, and it was built in 1702 by the merchants."]
+    + [
+        f"It is the {word} of the tower that is said to have the best of the views in that town."
+        for word in WORDS
+    ]
+)
+"""Its small words are what it has too much of."""
+DENSE_ASKED = f"{DENSE}\n\n{DOCUMENTS.replace('tower', 'gate')}\n\nWhen was the tower of the town built?"
+JUST_TOO_LARGE = f"ratio:{len(DENSE_ASKED) / (0.94 * len(DENSE) + 80):.1f}"
+
+
+async def test_a_passage_that_just_does_not_fit_loses_small_words(
+    upstream: ScriptedUpstream, tmp_path: Path, engine_url: str
+) -> None:
+    config = SCORED.format(url=upstream.base_url, engine=engine_url, deadline_ms=60_000)
+    async with running_gateway(config, tmp_path, traced=True) as gateway:
+        prompts, records = [], []
+        for turns in (1, 2):
+            messages = [{"role": "user", "content": DENSE_ASKED}] * turns
+            answered = await headers_of(
+                gateway, json.dumps(chat(messages=messages)).encode(), x_forebay_compress=JUST_TOO_LARGE
+            )
+            prompts.append(sent(upstream)["messages"][0]["content"])
+            records.append(await gateway.settled(answered["x-forebay-request-id"]))
+        async with gateway.get("/metrics") as response:
+            page = await response.text()
+    assert "[abridged]" in prompts[0] and "built in 1702" in prompts[0]
+    assert all(word in prompts[0] for word in WORDS)
+    # The second turn finds what was decided, and has nobody asked again.
+    assert prompts[0] == prompts[1] and records[1]["compression"]["scorer"] is None
+    made = records[0]["compression"]
+    assert made["scorer"] == "s" and made["scorer_ms"] > 0 and made["stages"]["prune"] > 0
+    # A dollar a token: what the scorer read is most of what this request cost.
+    assert records[0]["cost_usd"] > 100 > 1 > records[1]["cost_usd"]
+    (asked,) = [span for span in gateway.spans if span.name == "compress.score"]
+    compress, _ = [span for span in gateway.spans if span.name == "compress"]
+    assert asked.parent == compress.context and asked.attributes["forebay.compress.scorer.tokens"] > 100
+    assert compress.attributes["forebay.compress.scorer"] == "s"
+    assert 'forebay_compress_scorer_calls_total{outcome="answered"} 1.0' in page
+
+
+async def test_a_scorer_that_is_gone_or_late_fails_open(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    for engine, deadline_ms in (("http://127.0.0.1:9", 5_000), (upstream.base_url, 0.01)):
+        config = SCORED.format(url=upstream.base_url, engine=engine, deadline_ms=deadline_ms)
+        async with running_gateway(config, tmp_path) as gateway:
+            answered = await headers_of(
+                gateway,
+                json.dumps(chat(messages=[{"role": "user", "content": DENSE_ASKED}])).encode(),
+                x_forebay_compress=JUST_TOO_LARGE,
+            )
+            record = (await gateway.settled(answered["x-forebay-request-id"]))["compression"]
+        text = sent(upstream)["messages"][0]["content"]
+        assert len(text) < len(DENSE_ASKED) and "[abridged]" not in text and "prune" not in record["stages"]
+
+
 async def test_who_would_not_answer_in_time_is_not_asked(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     asked = f"{DOCUMENTS}\n\nWhich of these things in the old town is large?"
     body = json.dumps(chat(messages=[{"role": "user", "content": asked}])).encode()

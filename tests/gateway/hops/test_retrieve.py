@@ -201,27 +201,25 @@ async def test_the_same_conversation_is_sent_with_the_same_bytes(
     assert second.startswith(head) and bodies(upstream)[0]["tools"] == bodies(upstream)[1]["tools"]
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
+async def test_without_the_tool_no_mark_names_it(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    named: dict[str, Any] = {"type": "function", "function": {"name": NAME, "parameters": {}}}
+    cases: list[dict[str, Any]] = [
         {"tools": None},
         {"tools": []},
         {"tool_choice": "none"},
         {"tool_choice": {"type": "function", "function": {"name": "read"}}},
         {"n": 2},
-        {"tools": [{"type": "function", "function": {"name": NAME, "parameters": {}}}]},
-    ],
-)
-async def test_without_the_tool_no_mark_names_it(
-    gateway: RunningGateway, upstream: ScriptedUpstream, more: dict[str, Any]
-) -> None:
-    body = {name: value for name, value in body_of(**more).items() if value is not None}
+        {"tools": [named]},
+    ]
     scripted(upstream, lambda _: said("Fine."))
-    async with gateway.post(body=body) as response:
-        assert response.status == 200
-    (got,) = bodies(upstream)
-    text = got["messages"][2]["content"]
-    assert "left out" in text and NAME not in text and got.get("tools") == body.get("tools")
+    for more in cases:
+        body = {name: value for name, value in body_of(**more).items() if value is not None}
+        async with gateway.post(body=body) as response:
+            assert response.status == 200
+        got = bodies(upstream)[-1]
+        text = got["messages"][2]["content"]
+        assert "left out" in text and NAME not in text and got.get("tools") == body.get("tools")
+    assert len(upstream.received) == len(cases)
 
 
 async def test_nothing_is_added_where_nothing_was_left_out(
@@ -489,6 +487,29 @@ async def test_an_upstream_that_takes_no_further_tool_is_asked_without(
     async with gateway.post(body=body_of(stream=stream)) as response:
         assert response.status == 200 and "r150" in await response.text()
     assert NAME not in upstream.received[1].body.decode()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_where_results_do_not_fit_the_model_answers_without_them(
+    gateway: RunningGateway, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        body = json.loads(received)
+        if len(body["messages"]) > 3:
+            error = b'{"error":{"message":"Too long.","type":"t","param":null,"code":"c"}}'
+            return await json_reply(error, 400)(request, received)
+        if NAME not in tool_names(body):
+            return await (stream_reply(*SAYS) if stream else json_reply(said("It was r150.")))(
+                request, received
+            )
+        if stream:
+            return await stream_reply(*own_events(id_in(body)))(request, received)
+        return await json_reply(said(None, own_call({"id": id_in(body)})))(request, received)
+
+    upstream.reply = reply
+    async with gateway.post(body=body_of(stream=stream)) as response:
+        assert response.status == 200 and "r150" in await response.text()
+    assert [len(body["messages"]) for body in bodies(upstream)] == [3, 5, 3]
 
 
 async def test_a_comment_keeps_the_connection_while_the_model_is_asked_again(
