@@ -13,7 +13,7 @@ from gateway.compression.spans import left_out, restored
 Figures = dict[str, Any]
 
 
-def asked_for(cases: Sequence[Case], prompts: Sequence[str], name: str) -> Figures:
+def asked_for(cases: Sequence[Case], prompts: Sequence[str], name: str, prefix: str) -> Figures:
     """Return the share of prompts that hold the answer or are given it, and of those that are had back whole.
 
     `retrieved_chars` is how much one such question brings, on average.
@@ -28,7 +28,7 @@ def asked_for(cases: Sequence[Case], prompts: Sequence[str], name: str) -> Figur
         whole.append(restored(prompt, spans) == case.prompt)
         sizes.append(len(found))
     return {
-        f"recall_{name}_asked": round(statistics.fmean(left), 4),
-        f"retrieved_chars_{name}": round(statistics.fmean(sizes)),
-        f"had_back_{name}": round(statistics.fmean(whole), 4),
+        f"{prefix}recall_{name}_asked": round(statistics.fmean(left), 4),
+        f"{prefix}retrieved_chars_{name}": round(statistics.fmean(sizes)),
+        f"{prefix}had_back_{name}": round(statistics.fmean(whole), 4),
     }

@@ -1,9 +1,9 @@
 """The cascade on the default stack, live: `forebay serve` with the bundled engine and a large model.
 
-The engine answers made-up questions with answers that can be checked; from the first half of them a policy is
+The engine answers made-up questions whose answers can be checked; from the first half of them a policy is
 learned. A gateway then serves the route `auto` over the small model and a mock of a large one that is right
-about all but a few questions, and is asked the other half over HTTP, every second one as a stream. Each answer
-is checked, and every cost compared with the record, with what the mock says it was asked, and with the prices.
+about all but a few questions, and is asked the other half over HTTP, every second one as a stream. Each
+answer is checked, and costs are compared with the records, with what the mock was asked, and with the prices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from benchmarks._live_answers import CALLERS, Answered, ask_all, ask_engine, body_of
+from benchmarks._live_answers import CALLERS, EXPLAINED, Answered, ask_all, ask_engine, body_of
+from benchmarks._live_overhead import overhead
 from benchmarks._live_questions import UNSEEN, Question, is_right, questions
 from benchmarks._live_scores import baselines, calibrated, scored
 from benchmarks.peers import gateways, mock_large, mock_openai
@@ -34,10 +35,10 @@ from benchmarks.report import Figures
 from router.after.confidence import Confidence
 from router.after.signs import AnswerSigns, signs_of
 from router.fit.answers import fit_confidence
-from router.fit.knobs import for_quality, of_share, probabilities
-from router.fit.prior import by_kind
+from router.fit.knobs import for_quality, probabilities
+from router.fit.prior import PENALTY, by_kind
 from router.fit.signal import measure
-from router.policy.escalation import ALL_LARGE, FARTHEST
+from router.policy.escalation import ALL_LARGE, FARTHEST, escalate_share
 from router.policy.learned import Learned, save
 from router.prior import load_prior
 
@@ -56,8 +57,8 @@ class Size:
     """How much is asked: most questions of a kind, and how many of the second half go through the route."""
 
     past: int = 20
-    rest: int = 12
-    live: int = 240
+    rest: int = 11
+    live: int = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +68,52 @@ class Served:
     question: Question
     right: bool
     route: str
-    cost_usd: float
-    """As the header says it, or the report at the end of a stream."""
-    recorded_usd: float
+    cost_usd: float | None
+    """As the header says it, or the report at the end of a stream; None where a small model's stream was
+    broken off, since nobody knows then what it would have counted."""
+    recorded_usd: float | None
     cache: str
     ms: float
 
 
 def measure_live(
-    model: Path, model_name: str, size: Size, large_accuracy: float = 0.97
+    model: Path, large_accuracy: float = 0.97, size: Size = Size()
 ) -> tuple[Figures, dict[str, Figures]]:
     """Return our figures and those of simple scores. Raises BadRun, PeerUnavailable."""
     begun = time.monotonic()
     past_asked, rest_asked = questions("past", size.past), questions("rest", size.rest)
     _say(f"live: the small model answers {len(past_asked)} questions to learn from")
-    past = asyncio.run(ask_engine(model, past_asked))
+    past, long = asyncio.run(ask_engine(model, past_asked, EXPLAINED))
     table = large_answers([*past_asked, *rest_asked], large_accuracy)
     learned, confidence = learn(past, table)
-    with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        save(learned, folder / "policy.json")
-        (folder / "table.json").write_bytes(msgspec.json.encode(table))
-        bench = Bench("", None, folder)
-        port = gateways.free_port()
-        mock = stack.enter_context(
-            bench.start(
-                "large",
-                [sys.executable, "-m", "benchmarks.peers.mock_large", str(port), str(folder / "table.json")],
-                port,
-                ready="/count",
-            )
+    with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name:
+        rest, served, counted = serve(
+            Path(name), table, learned, bundled(model), rest_asked, rest_asked[: size.live]
         )
-        gateway = stack.enter_context(_gateway(bench, mock, model_name))
-        rest, served, counted = asyncio.run(_ask(gateway, mock, rest_asked, rest_asked[: size.live]))
     found, peers = confidence_figures(past, rest, confidence, table)
     found |= served_figures(served, rest, table)
-    found |= _costs(served, rest, counted)
+    found |= costs(served, rest, table, counted)
+    found["overhead"] = overhead(learned, long)
     found["policy"] = list(learned.said)
     found["questions"] = {"learned_from": len(past), "judged": len(rest), "served": len(served)}
     found["seconds"] = round(time.monotonic() - begun, 1)
     return found, peers
+
+
+def show(found: Figures, peers: dict[str, Figures]) -> None:
+    """Print the figures as a table."""
+    print(f"\nlive: {found['questions']}, in {found['seconds']} s")
+    columns = ("auroc", "strong_calls_at_95", "calls_saved_at_95")
+    print(f"{'':<16}" + "".join(f"{column:>20}" for column in columns))
+    rows = {"ours": found, "shipped prior": found["prior"], "ours, seen kinds": found["seen_kinds"]}
+    for name, row in {**rows, "ours, new kinds": found["unseen_kinds"], **peers}.items():
+        print(f"{name:<16}" + "".join(f"{row[column]:>20}" for column in columns))
+    for name in ("calibration_error", "small_accuracy", "large_accuracy", "broken"):
+        print(f"{name}: {found[name]}")
+    for name in ("served_accuracy", "small_alone", "large_alone", "realised_quality", "strong_call_share"):
+        print(f"over HTTP, {name}: {found[name]}")
+    for name in ("routes", "cache", "latency_ms", "cost_usd", "overhead"):
+        print(f"{name}: {found[name]}")
 
 
 def large_answers(asked: Sequence[Question], accuracy: float) -> dict[str, str]:
@@ -124,12 +131,12 @@ def learn(past: Sequence[Answered], table: dict[str, str]) -> tuple[Learned, Con
     signs = [signs_of(answer.said) for answer in past]
     weak = np.array([answer.right for answer in past])
     strong = np.array([is_right(answer.question, table[answer.question.text]) for answer in past])
-    confidence, unseen = fit_confidence(signs, weak.tolist(), parts)
-    signal = measure(-unseen, np.subtract(strong, weak, dtype=float), parts)
-    escalation = for_quality(-unseen, weak, strong, QUALITY)
+    confidence, unseen = fit_confidence(signs, weak.tolist(), parts, PENALTY)
+    signal = measure(-unseen, np.subtract(strong, weak, dtype=float), [np.arange(len(past))])
+    escalation = for_quality(-unseen, weak, strong, QUALITY, trust=signal.trust)
     if escalation != ALL_LARGE:
-        own = np.array([-score(confidence, sign) for sign in signs])
-        escalation = of_share(own, float(probabilities(escalation, -unseen).mean()))
+        own = [-score(confidence, sign) for sign in signs]
+        escalation = escalate_share(own, float(probabilities(escalation, -unseen).mean()))
     said = (signal.said("the small model's answer"),)
     return Learned(QUALITY, len(past), "answer", escalation, None, confidence, said), confidence
 
@@ -190,34 +197,91 @@ def served_figures(served: Sequence[Served], rest: Sequence[Answered], table: di
     return out
 
 
-def _costs(served: Sequence[Served], rest: Sequence[Answered], counted: mock_large.Count) -> Figures:
-    """Return the sums of all costs. Raises BadRun if they do not add up."""
-    said, recorded = (sum(one.cost_usd for one in served), sum(one.recorded_usd for one in served))
+def costs(
+    served: Sequence[Served], rest: Sequence[Answered], table: dict[str, str], counted: mock_large.Count
+) -> Figures:
+    """Return the sums of all costs. Raises BadRun if any is not what tokens and prices make it."""
     small = {answer.question.text: answer for answer in rest}
-    paid = [small[one.question.text] for one in served if SMALL in one.route.split(">")]
-    due = 1e-6 * (
-        sum(one.input_tokens for one in paid) * _SMALL_PRICE["input"]
-        + sum(one.output_tokens for one in paid) * _SMALL_PRICE["output"]
-        + counted.prompt_tokens * _LARGE_PRICE["input"]
-        + counted.completion_tokens * _LARGE_PRICE["output"]
-    )
-    if abs(said - recorded) > 1e-9 or abs(recorded - due) > 1e-9:
-        raise BadRun(f"the answers say ${said:.9f}, the records ${recorded:.9f}, and ${due:.9f} is due")
-    return {"cost_usd": {"answers": round(said, 9), "records": round(recorded, 9), "due": round(due, 9)}}
+    said = recorded = due = 0.0
+    unknown = calls = 0
+    for one in served:
+        text, cost = one.question.text, 0.0
+        if SMALL in one.route.split(">"):
+            answer = small[text]
+            cost += _price(answer.input_tokens, answer.output_tokens, _SMALL_PRICE)
+        if LARGE in one.route.split(">"):
+            calls += 1
+            usage = mock_large.usage_of(text, table[text])
+            cost += _price(usage["prompt_tokens"], usage["completion_tokens"], _LARGE_PRICE)
+        if one.cost_usd is None or one.recorded_usd is None:
+            unknown += 1
+            continue
+        if abs(one.cost_usd - cost) > 1e-9 or abs(one.recorded_usd - cost) > 1e-9:
+            raise BadRun(
+                f"{text!r} by {one.route} is due ${cost:.9f}; the answer says ${one.cost_usd:.9f} "
+                f"and the record ${one.recorded_usd:.9f}"
+            )
+        said, recorded, due = said + one.cost_usd, recorded + one.recorded_usd, due + cost
+    if counted.requests != calls:
+        raise BadRun(f"the large model answered {counted.requests} requests where the answers say {calls}")
+    sums = {"answers": round(said, 9), "records": round(recorded, 9), "due": round(due, 9)}
+    return {"cost_usd": sums | {"broken_off": unknown}}
+
+
+def _price(input_tokens: int, output_tokens: int, price: dict[str, float]) -> float:
+    return 1e-6 * (input_tokens * price["input"] + output_tokens * price["output"])
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTier:
+    """Where the small model is, as the configuration says it."""
+
+    upstream: dict[str, Any]
+    model: dict[str, Any]
+
+
+def bundled(model: Path) -> SmallTier:
+    """Return the small model of the bundled engine."""
+    return SmallTier({"kind": "engine"}, {"model": str(model)})
+
+
+def serve(
+    folder: Path,
+    table: dict[str, str],
+    learned: Learned,
+    small: SmallTier,
+    rest: Sequence[Question],
+    live: Sequence[Question],
+) -> tuple[list[Answered], list[Served], mock_large.Count]:
+    """Run a gateway with the policy; return the small model's answers to `rest`, the route's to `live`, and
+    what the large model was asked by it.
+
+    Raises BadRun, PeerUnavailable.
+    """
+    save(learned, folder / "policy.json")
+    (folder / "table.json").write_bytes(msgspec.json.encode(table))
+    bench = Bench("", None, folder)
+    port = gateways.free_port()
+    command = [sys.executable, "-m", "benchmarks.peers.mock_large", str(port), str(folder / "table.json")]
+    with (
+        bench.start("large", command, port, ready="/count") as mock,
+        _gateway(bench, mock, small) as gateway,
+    ):
+        return asyncio.run(_ask(gateway, mock, rest, live))
 
 
 @contextlib.contextmanager
-def _gateway(bench: Bench, mock: Running, model_name: str) -> Iterator[Running]:
+def _gateway(bench: Bench, mock: Running, small: SmallTier) -> Iterator[Running]:
     port = gateways.free_port()
     config = {
         "server": {"port": port, "drain_s": 1},
         "upstreams": {
-            "engine": {"kind": "engine"},
-            "other": {"kind": "openai", "base_url": f"{mock.url}/v1", "api_key": mock_openai.KEY},
+            "near": small.upstream,
+            "far": {"kind": "openai", "base_url": f"{mock.url}/v1", "api_key": mock_openai.KEY},
         },
         "models": {
-            SMALL: {"upstream": "engine", "model": model_name, "price": _SMALL_PRICE},
-            LARGE: {"upstream": "other", "model": mock_large.MODEL, "price": _LARGE_PRICE},
+            SMALL: {"upstream": "near", "price": _SMALL_PRICE, **small.model},
+            LARGE: {"upstream": "far", "model": mock_large.MODEL, "price": _LARGE_PRICE},
         },
         "routes": {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(bench.folder / "policy.json")}},
         "cache": {"store": f"sqlite://{bench.folder}/cache.db"},
@@ -267,13 +331,13 @@ async def _serve(http: aiohttp.ClientSession, question: Question, *, stream: boo
     text, report = _streamed(got) if stream else (_whole(got), None)
     async with http.get(f"/forebay/requests/{headers['x-forebay-request-id']}") as response:
         record = json.loads(await response.read())
-    cost = float(headers["x-forebay-cost-usd"]) if report is None else float(report["cost_usd"])
+    cost = headers["x-forebay-cost-usd"] if report is None else report["cost_usd"]
     return Served(
         question,
         is_right(question, text),
-        headers["x-forebay-route"],
-        cost,
-        float(record["cost_usd"]),
+        record["route"],
+        None if cost is None else float(cost),
+        record["cost_usd"],
         headers["x-forebay-cache"],
         ms,
     )
@@ -290,8 +354,8 @@ def _streamed(body: bytes) -> tuple[str, dict[str, Any]]:
         if line.startswith(": forebay "):
             report = json.loads(line.removeprefix(": forebay "))
         elif line.startswith("data: {"):
-            for choice in json.loads(line.removeprefix("data: "))["choices"]:
-                text.append(choice["delta"].get("content") or "")
+            choices = json.loads(line.removeprefix("data: "))["choices"]
+            text += [choice["delta"].get("content") or "" for choice in choices]
     if report is None:
         raise BadRun("a stream ended without its report")
     return "".join(text), report

@@ -32,6 +32,32 @@ class Answered:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class LongAnswer:
+    """An answer of some length, and the completion that it came in."""
+
+    said: SmallAnswer
+    body: bytes
+
+
+EXPLAINED = (
+    "a bicycle",
+    "bread",
+    "the moon",
+    "a lighthouse",
+    "the tides",
+    "a compass",
+    "rain",
+    "a violin",
+    "paper",
+    "glass",
+    "a bridge",
+    "bees",
+)
+"""What the small model is asked to explain, for answers of some length."""
+_LONG_TOKENS = 300
+
+
 class _Top(msgspec.Struct):
     logprob: float
 
@@ -65,12 +91,15 @@ class _Reply(msgspec.Struct):
     usage: _Usage
 
 
-async def ask_engine(model: Path, questions: Sequence[Question]) -> list[Answered]:
-    """Return the answers of an engine that runs for as long as this takes."""
+async def ask_engine(
+    model: Path, questions: Sequence[Question], explained: Sequence[str] = ()
+) -> tuple[list[Answered], list[LongAnswer]]:
+    """Return the answers of an engine that runs for as long as this takes, and explanations."""
     engine = await launch(EngineOptions(model=str(model), model_name="small", port=0))
     try:
         async with aiohttp.ClientSession(engine.url) as http:
-            return await ask_all(http, "small", questions)
+            answered = await ask_all(http, "small", questions)
+            return answered, list(await asyncio.gather(*(_explain(http, thing) for thing in explained)))
     finally:
         await engine.stop()
 
@@ -99,12 +128,23 @@ def body_of(question: Question, model: str) -> dict[str, object]:
 
 
 async def _ask(http: aiohttp.ClientSession, model: str, question: Question) -> Answered:
-    body = body_of(question, model) | {"logprobs": True, "top_logprobs": 5}
-    async with http.post("/v1/chat/completions", json=body) as response:
+    return read_answer(question, await _complete(http, body_of(question, model)))
+
+
+async def _explain(http: aiohttp.ClientSession, thing: str) -> LongAnswer:
+    question = Question("long", thing, f"Explain in some sentences what {thing} is good for.", ("",), "words")
+    body = body_of(question, "small") | {"max_tokens": _LONG_TOKENS}
+    got = await _complete(http, body)
+    return LongAnswer(read_answer(question, got).said, got)
+
+
+async def _complete(http: aiohttp.ClientSession, body: dict[str, object]) -> bytes:
+    wanted = body | {"logprobs": True, "top_logprobs": 5}
+    async with http.post("/v1/chat/completions", json=wanted) as response:
         got = await response.read()
         if response.status != 200:
             raise SystemExit(f"the small model answered {response.status}: {got[:300]!r}")
-    return read_answer(question, got)
+    return got
 
 
 def read_answer(question: Question, body: bytes) -> Answered:

@@ -146,7 +146,10 @@ def _larger(kind: str, chance: Random) -> Iterator[Question]:
         high = chance.choice((10, 100, 1000, 10_000))
         a, b = chance.sample(range(1, high), 2)
         wording = chance.choice(
-            ("Which number is larger, {} or {}?", "Which is the bigger number: {} or {}? Name only it.")
+            (
+                "Which is bigger, {} or {}? Name only it.",
+                "Which is the bigger number: {} or {}? Name only it.",
+            )
         )
         right, other = str(max(a, b)), str(min(a, b))
         yield Question(kind, f"{a} {b}", wording.format(a, b), (right,), "choice", (other,))
@@ -172,7 +175,9 @@ def _category(kind: str, chance: Random) -> Iterator[Question]:
 def _continent(kind: str, chance: Random) -> Iterator[Question]:
     for country, right in chance.sample(facts.CONTINENTS, len(facts.CONTINENTS)):
         others = tuple({name for _, name in facts.CONTINENTS} - {right})
-        yield Question(kind, country, f"On which continent is {country}?", (right,), "choice", others)
+        yield Question(
+            kind, country, f"On which continent is {country}? Name only it.", (right,), "choice", others
+        )
 
 
 def _letter(place: int, *wordings: str) -> Make:
@@ -276,14 +281,16 @@ def _order(kind: str, chance: Random) -> Iterator[Question]:
 
 
 def _look_up(kind: str, text: str, asked: tuple[str, str]) -> Question:
-    return Question(kind, f"{text} {asked[0]}", f"{text}\n\n{asked[0]}", (asked[1],), "words")
+    question = f"{text}\n\n{asked[0]} Answer shortly."
+    return Question(kind, f"{text} {asked[0]}", question, (asked[1],), "words")
 
 
+_PLUS = ("What is {a} + {b}?", "Add {a} and {b}.", "{a} + {b} = ?")
 KINDS: dict[str, Make] = {
-    "sum": _sums(1, 10, "+", "What is {a} + {b}?", "Add {a} and {b}.", "How much is {a} plus {b}?"),
-    "long-sum": _sums(11, 90, "+", "What is {a} + {b}?", "Add {a} and {b}.", "How much is {a} plus {b}?"),
-    "product": _sums(2, 13, "*", "What is {a} times {b}?", "How much is {a} * {b}?"),
-    "difference": _sums(1, 30, "-", "What is {a} - {b}?", "How much is {a} minus {b}?"),
+    "sum": _sums(1, 10, "+", *_PLUS),
+    "long-sum": _sums(11, 90, "+", *_PLUS),
+    "product": _sums(2, 13, "*", "What is {a} * {b}?", "{a} * {b} = ?", "How much is {a} * {b}?"),
+    "difference": _sums(1, 30, "-", "What is {a} - {b}?", "{a} - {b} = ?"),
     "larger": _larger,
     "capital": _of_table(
         facts.CAPITALS,
@@ -306,27 +313,27 @@ KINDS: dict[str, Make] = {
         facts.SYMBOLS, "What is the chemical symbol of {}?", "Which symbol stands for {} in chemistry?"
     ),
     "count": _numbers(facts.COUNTS, "How many {}?", "How many {}? Answer with a number."),
-    "author": _of_table(facts.AUTHORS, "Who wrote {}?", "Name the author of {}."),
+    "author": _of_table(facts.AUTHORS, "Name the author of {}.", "{}: who is the author?"),
     "french": _of_table(facts.FRENCH, "What is the French word for '{}'?", "Translate into French: {}"),
-    "young": _of_table(facts.YOUNG, "What is the young of a {} called?", "What do we call a baby {}?"),
+    "young": _of_table(facts.YOUNG, "What is a baby {} called?", "What do we call a baby {}?"),
     "first-letter": _letter(
         0, "What is the first letter of the word '{}'?", "With which letter does '{}' begin?"
     ),
     "spelled": _spelled,
     "weekday": _weekday,
     "job": _of_table(facts.JOBS, "What do we call a person who {}?", "Who {}? Name the job."),
-    "female": _of_table(
-        facts.FEMALES, "What is the female form of '{}'?", "A man is to a woman as a {} is to a ..."
-    ),
+    "female": _of_table(facts.FEMALES, "What do we call a female {}?", "Name the female form of {}."),
     "month-days": _numbers(facts.MONTH_DAYS, "How many days are in {}?", "How many days does {} have?"),
     "repeat": _repeat,
-    "phrase": _of_table(facts.PHRASES, "How does this saying end: {} ...", "Complete the saying: {}"),
+    "phrase": _of_table(facts.PHRASES, "Complete the saying: {}"),
     "language": _of_table(
         facts.LANGUAGES, "Which language do most people speak in {}?", "What is the main language of {}?"
     ),
     "city": _of_table(facts.CITIES, "In which country is {}?", "{} is a city of which country?"),
     "currency": _of_table(facts.CURRENCIES, "What is the currency of {}?", "Name the currency of {}."),
-    "trivia": _of_table(facts.TRIVIA, "{}?"),
+    "trivia": _of_table(facts.TRIVIA, "{}? Answer shortly.", "{}? Name only it."),
     "notice": _notice,
     "order": _order,
 }
+"""How questions of each kind are made. Wordings that set the small model rambling are left out: such answers
+are cut, whatever it knows."""

@@ -1,4 +1,4 @@
-"""What is counted of the live cascade: confidence beside simple scores, and what each would cost at a quality."""
+"""What is counted of the live cascade: confidence beside simple scores, and the calls that each saves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def baselines(past: Sequence[Answered], rest: Sequence[Answered]) -> dict[str, F
     out["length"] = np.array([model.score(_lengths(answer)) for answer in rest])
     for name, sign in (("answer-length", "answer"), ("prompt-length", "prompt")):
         before = np.array([_lengths(answer)[sign] for answer in past])
-        way = 1.0 if (auroc(before, right) or 0.5) >= 0.5 else -1.0
+        found = auroc(before, right)
+        way = -1.0 if found is not None and found < 0.5 else 1.0
         out[name] = way * np.array([_lengths(answer)[sign] for answer in rest])
     out["mean-logprob"] = np.array(
         [float(np.mean([token.logprob for token in answer.said.tokens] or [0.0])) for answer in rest]

@@ -48,7 +48,9 @@ PRICE_INPUT, PRICE_OUTPUT = 2.5, 10.0
 """US dollars for a million tokens, as in the example of the configuration."""
 YARN_FACTOR = 5.5
 SAMPLE_CHARS = 8000
-TIMEOUT_S = 900.0
+TIMEOUT_S = 3600.0
+"""Reading all of the document with a stretched window takes long."""
+OURS = (Retrieval.name, SlidingWindow.name, HierarchicalSummary.name)
 Figures = dict[str, Any]
 
 
@@ -160,25 +162,21 @@ def strategy(one: Strategy, engine: Engine, rank: Rank) -> Shorten:
     return lambda overlong: one.shorten(overlong, means)
 
 
-def rows(engine: Engine, rank: Rank, names: Sequence[str] | None) -> dict[str, Shorten]:
-    """Return the strategies and the simple baselines, or those of them that are named."""
-    found: dict[str, Shorten] = {
+def rows(engine: Engine, rank: Rank, *, summaries: bool) -> dict[str, Shorten]:
+    """Return the strategies, with `summaries` or without, and the simple baselines."""
+    strategies: list[Strategy] = [Retrieval(), SlidingWindow()]
+    if summaries:
+        strategies.append(HierarchicalSummary())
+    baselines: dict[str, Shorten] = {
         "truncate-head": keep_head,
         "truncate-tail": keep_tail,
         "compress": compressor(rank),
-    } | {
-        one.name: strategy(one, engine, rank) for one in (Retrieval(), SlidingWindow(), HierarchicalSummary())
     }
-    return {name: shorten for name, shorten in found.items() if names is None or name in names}
+    return {one.name: strategy(one, engine, rank) for one in strategies} | baselines
 
 
 async def measure(
-    model: Path,
-    records: Sequence[dict[str, Any]],
-    rank: Rank,
-    each: int,
-    *,
-    names: Sequence[str] | None = None,
+    model: Path, records: Sequence[dict[str, Any]], rank: Rank, each: int, *, summaries: bool
 ) -> dict[str, list[Result]]:
     """Return the results of each strategy, in the order in which the questions were asked."""
     options = EngineOptions(
@@ -187,7 +185,7 @@ async def measure(
     async with _running(options) as engine:
         asked = cases(records, await _document_chars(engine, records), each)
         results: dict[str, list[Result]] = {}
-        for name, shorten in rows(engine, rank, names).items():
+        for name, shorten in rows(engine, rank, summaries=summaries).items():
             results[name] = []
             for case in asked:
                 results[name].append(await _one(engine, case, shorten))
@@ -287,12 +285,35 @@ def figures(results: Sequence[Result]) -> Figures:
     return found
 
 
-def larger_window() -> Figures:
-    """Return what a model that reads all of the document would cost; nothing of it was measured."""
-    return {"calls": 1, "prompt_tokens": TOKENS, "cost_usd": Spent(1, TOKENS, ANSWER_TOKENS).dollars}
+def published(results: dict[str, list[Result]]) -> tuple[Figures, dict[str, Figures]]:
+    """Return the strategies' figures under their names, and those of the peers."""
+    ours: Figures = {}
+    peers: dict[str, Figures] = {}
+    for name, of_name in results.items():
+        if name in OURS:
+            ours |= {f"{name}_{key}": value for key, value in figures(of_name).items()}
+        else:
+            peers[name] = figures(of_name)
+    # A model that reads all of the document: what it would cost, and nothing that was measured.
+    whole = Spent(1, TOKENS, ANSWER_TOKENS)
+    peers["larger-window"] = {"calls": 1, "prompt_tokens": TOKENS, "cost_usd": round(whole.dollars, 5)}
+    return ours, peers
 
 
-def table(of_strategy: dict[str, Figures]) -> str:
+def ratios(ours: Figures, peers: dict[str, dict[str, Figures]]) -> dict[str, Figures]:
+    """Return how many times better each strategy is than each peer: what it found, and what it cost."""
+    found: dict[str, Figures] = {}
+    for peer, sets in peers.items():
+        theirs = sets.get("overlong", {})
+        for name in OURS:
+            for key, better in (("found", 1), ("cost_usd", -1)):
+                one, other = ours.get(f"{name}_{key}"), theirs.get(key)
+                if one and other:
+                    found.setdefault(peer, {})[f"{name}_{key}"] = round((one / other) ** better, 3)
+    return found
+
+
+def table(results: dict[str, list[Result]]) -> str:
     """Return the figures as a table, strategies by depth."""
     columns = [
         *(f"found_{depth}" for depth in DEPTHS),
@@ -305,7 +326,8 @@ def table(of_strategy: dict[str, Figures]) -> str:
         "cost_usd",
     ]
     lines = [f"{'':<15}" + "".join(f"{column:>15}" for column in columns)]
-    for name, values in of_strategy.items():
+    for name, of_name in results.items():
+        values = figures(of_name)
         lines.append(f"{name:<15}" + "".join(f"{values.get(column, '-'):>15}" for column in columns))
     return "\n".join(lines)
 

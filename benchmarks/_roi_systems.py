@@ -128,20 +128,28 @@ def engine_config() -> dict[str, Any]:
     }
 
 
-async def answers(http: aiohttp.ClientSession, target: Target, learning: Workload, log: Path) -> None:
-    """Ask the small model all of a workload and write down what is right. Raises BadRun."""
-    with log.open("w") as out:
-        for ask in (ask for thread in learning.threads for ask in thread):
+async def answers(http: aiohttp.ClientSession, target: Target, learning: Workload) -> str:
+    """Ask the small model all of a workload; returns the log of what is right. Raises BadRun."""
+    headers = {"content-type": "application/json", **target.headers(learning)}
+    left, rows = iter(learning.threads), list[dict[str, Any]]()
+
+    async def caller() -> None:
+        for (ask,) in left:
             body = msgspec.json.encode(ask.body(SMALL))
-            headers = {"content-type": "application/json", **target.headers(learning)}
             async with http.post(target.running.url + CHAT, data=body, headers=headers) as response:
                 if response.status != 200:
                     raise BadRun(f"the small model: {await response.text()}")
                 said = (await response.json())["choices"][0]["message"]["content"]
             right = said.strip().removesuffix(".") == ask.right["content"]
             prompt = ask.messages[-1]["content"]
-            row = {"prompt": prompt, "weak_answer": said, "weak_correct": int(right), "strong_correct": 1}
-            out.write(json.dumps(row) + "\n")
+            rows.append(
+                {"prompt": prompt, "weak_answer": said, "weak_correct": int(right), "strong_correct": 1}
+            )
+
+    await asyncio.gather(*(caller() for _ in range(learning.callers)))
+    # In an order of their own: what is learned does not depend on who was faster.
+    rows.sort(key=lambda row: str(row["prompt"]))
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def train(log: Path, policy: Path) -> str:

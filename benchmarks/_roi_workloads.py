@@ -19,6 +19,8 @@ from benchmarks.peers.mock_paid import CHARS_PER_TOKEN, key_of
 Message = dict[str, Any]
 _SYSTEM_TOKENS = 1000
 _ANSWER_TOKENS = 150
+_SUM_TOKENS = 32
+_APART = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Ask:
     messages: list[Message]
     right: Message
     tools: list[dict[str, Any]] | None = None
+    most_tokens: int | None = None
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the request for a model."""
@@ -35,6 +38,7 @@ class Ask:
             "model": model,
             "messages": self.messages,
             **({"tools": self.tools} if self.tools is not None else {}),
+            **({"max_tokens": self.most_tokens} if self.most_tokens is not None else {}),
         }
 
 
@@ -57,29 +61,59 @@ class Workload:
 
 
 def classic(requests: int, seed: int = 1) -> Workload:
-    """Return questions under one system prompt of 1,000 tokens, nine of ten of which were asked before; one
-    repeat in six is in other words."""
+    """Return questions under one system prompt of 1,000 tokens, nine of ten of which were asked before: not
+    just now, so that they are hits and do not join a call under way."""
     chance = Random(seed)
-    pairs = question_pairs(requests // 10, seed)
     system = {"role": "system", "content": _text("the shop's rules", _SYSTEM_TOKENS)}
-    order: list[tuple[str, str]] = []
-    # Each question's first time comes somewhere among the others' repeats.
-    firsts = set(chance.sample(range(1, requests), len(pairs) - 1)) | {0}
-    new, seen = iter(pairs), list[tuple[str, str]]()
+    order = _repeated(chance, question_pairs(requests // 10, seed), requests, apart=_APART)
+    threads = [
+        [Ask([system, {"role": "user", "content": first}], _answer(first, _ANSWER_TOKENS))]
+        for (first, _), _ in order
+    ]
+    return Workload("classic", threads, 12, "one system prompt of 1,000 tokens, 90% answered before")
+
+
+def reworded(requests: int, seed: int = 7) -> Workload:
+    """Return questions of which four of five were asked before: half of the repeats as someone else would
+    type them, a quarter in other words altogether, a quarter to the letter."""
+    chance = Random(seed)
+    system = {"role": "system", "content": _text("the shop's other rules", 250)}
+    threads = []
+    for (first, second), repeat in _repeated(chance, question_pairs(requests // 5, seed), requests):
+        kind = chance.random() if repeat else 1.0
+        asked = chance.choice(_LIGHT)(first) if kind < 0.5 else second if kind < 0.75 else first
+        messages = [system, {"role": "user", "content": asked}]
+        threads.append([Ask(messages, _answer(first, _ANSWER_TOKENS))])
+    return Workload("reworded", threads, 12, "80% repeats: half retyped, a quarter in other words")
+
+
+_LIGHT = (
+    lambda question: f"Please tell me: {_small(question)}",
+    lambda question: f"Hi, {_small(question)}",
+    lambda question: f"{question} Thanks!",
+    lambda question: question[:-1].lower(),
+    lambda question: f"I would like to know: {_small(question)}",
+)
+
+
+def _small(question: str) -> str:
+    return question[0].lower() + question[1:]
+
+
+def _repeated(
+    chance: Random, pairs: Sequence[tuple[str, str]], requests: int, apart: int = 1
+) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Yield so many questions, and whether they were there before; each one's first time comes somewhere
+    among the others' repeats, which come `apart` requests later at the earliest."""
+    apart = min(apart, len(pairs))
+    firsts = set(range(apart)) | set(chance.sample(range(apart, requests), len(pairs) - apart))
+    new, asked = iter(pairs), list[tuple[int, tuple[str, str]]]()
     for place in range(requests):
         if place in firsts:
-            seen.append(next(new))
-            order.append((seen[-1][0], seen[-1][0]))
+            asked.append((place, next(new)))
+            yield asked[-1][1], False
         else:
-            first, second = chance.choice(seen)
-            order.append((first, second if chance.random() < 1 / 6 else first))
-    threads = [
-        [Ask([system, {"role": "user", "content": wording}], _answer(first, _ANSWER_TOKENS))]
-        for first, wording in order
-    ]
-    return Workload(
-        "classic", threads, 12, "one system prompt of 1,000 tokens, 90% repeats, a sixth of them reworded"
-    )
+            yield chance.choice([pair for then, pair in asked if then + apart <= place]), True
 
 
 def chat(conversations: int, seed: int = 2) -> Workload:
@@ -102,16 +136,15 @@ def chat(conversations: int, seed: int = 2) -> Workload:
 
 
 def agent(tasks: int, seed: int = 3) -> Workload:
-    """Return tasks of four steps with tools that answer in JSON; one task in four is run again."""
+    """Return tasks of four steps with tools that answer in JSON; a quarter of them are earlier ones that are
+    run again."""
     chance = Random(seed)
-    pairs = question_pairs(tasks, seed)
+    again = tasks // 4
+    pairs = question_pairs(tasks - again, seed)
     system = {"role": "system", "content": _text("how to use the tools", 300)}
     tools = [_tool(name) for name in ("find_orders", "read_stock", "list_prices")]
     threads: list[list[Ask]] = []
     for number, (task, _) in enumerate(pairs):
-        if number % 4 == 3:
-            threads.append(threads[chance.randrange(len(threads))])
-            continue
         messages, thread = [system, {"role": "user", "content": task}], []
         for step, tool in enumerate(tools):
             call = {"id": f"call_{number}_{step}", "type": "function"}
@@ -124,6 +157,7 @@ def agent(tasks: int, seed: int = 3) -> Workload:
             messages = [*messages, {"role": "assistant", **right}, said]
         thread.append(Ask(messages, _answer(task, _ANSWER_TOKENS), tools))
         threads.append(thread)
+    threads += chance.sample(threads, again)
     return Workload("agent", threads, 8, "tasks of four steps with tools, a quarter of them run again")
 
 
@@ -134,21 +168,24 @@ def unique(requests: int, seed: int = 4) -> Workload:
     for number, (question, _) in enumerate(question_pairs(requests, seed)):
         text = f"{question} {_text(f'{seed} {number}', 100)}"
         threads.append([Ask([system, {"role": "user", "content": text}], _answer(text, _ANSWER_TOKENS))])
-    return Workload("unique", threads, 8, "nothing is ever asked twice")
+    return Workload("unique", threads, 4, "nothing is ever asked twice")
 
 
 def sums(requests: int, seed: int = 5, name: str = "cascade") -> Workload:
-    """Return sums, some of which a small model gets right; each once."""
+    """Return sums, some of which a small model gets right; each once, whichever way round."""
     chance = Random(seed)
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     threads = []
     for question, right in _sums(chance):
-        if question not in seen:
-            seen.add(question)
-            threads.append([Ask([*SHOTS, {"role": "user", "content": question}], {"content": right})])
+        one, sign, other = right.split()[:3]
+        if (sum_ := (sign, *sorted((one, other)))) in seen:
+            continue
+        seen.add(sum_)
+        messages = [*SHOTS, {"role": "user", "content": question}]
+        threads.append([Ask(messages, {"content": right}, most_tokens=_SUM_TOKENS)])
         if len(threads) == requests:
             break
-    return Workload(name, threads, 4, "sums; a route asks the small model first")
+    return Workload(name, threads, 8, "sums; a route asks the small model first")
 
 
 SHOTS: list[Message] = [
@@ -229,7 +266,8 @@ def all_workloads(size: float) -> Sequence[Workload]:
     """Return every kind of traffic but the cascade's, `size` times as much as usual."""
     return [
         classic(round(300 * size)),
-        chat(round(16 * size)),
-        agent(round(20 * size)),
-        unique(round(80 * size)),
+        reworded(round(120 * size)),
+        chat(round(12 * size)),
+        agent(round(16 * size)),
+        unique(round(48 * size)),
     ]

@@ -1,6 +1,7 @@
 """The prompt compressor on questions over documents and on look-ups of keys, beside simple baselines.
 
-    python -m benchmarks.compress --data DIR [--answers N] [--scored N] [--json]
+    python -m benchmarks.compress --data DIR [--answers N] [--scored N] [--overlong N]
+        [--summaries] [--yarn] [--json]
 
 `recall_4x`: share of prompts, made 4 times smaller, in which an answer is left outside of the question.
 `ratio_4x`: how many times smaller the whole message became. `hard_…`: all distractors are those that share
@@ -11,7 +12,8 @@ five of them, whose older messages came out as the same bytes. `ttft_…` is the
 bundled engine's first token by mode `ratio:4`, compressing included, and `answers_right` the share of its
 answers that are right. `ms_per_1k_tokens…`: wall time by mode `ratio:4`, over all prompts, over those where
 the embedder was asked, and over those where BM25 decided; four characters are a token. Ranking is done by a
-semantic process of its own.
+semantic process of its own. Texts that are longer than the model's window are a set of their own, `overlong`
+(see benchmarks/_overlong.py).
 
 Peers: `truncate-head` keeps the beginning of the documents, `truncate-tail` their end, `truncate-both` both
 ends, `random` deletes sentences; all keep instruction and question and get the same budget. `bm25` is ours
@@ -37,14 +39,14 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 
-from benchmarks import _compress_engine, _compress_perplexity, _compress_replay, report
+from benchmarks import _compress_engine, _compress_perplexity, _compress_replay, _overlong, report
 from benchmarks._cache_progress import say
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
 from benchmarks._compress_retrieve import asked_for
@@ -71,6 +73,9 @@ TURNS = 5
 CHARS_PER_TOKEN = 4
 PATIENCE_S = 60.0
 MULTI_DOCUMENT, KEY_VALUE = "nq_multidoc.jsonl", "kv_retrieval.jsonl"
+OVERLONG = "overlong"
+REPLAY = "replay"
+YARN_DEPTHS = (100, 50)
 _MARK = re.compile(r'"?\[[^\[\]\n]*left out\]"?(?::"[^"\n]*")?')
 _ATOM = re.compile(r"[\w.:/-]*\d[\w.:/-]*")
 Figures = dict[str, Any]
@@ -195,7 +200,7 @@ async def compare_multi_document(
             name = f"{ratio}x"
             results = [await made(case, Mode("ratio", float(ratio)), once) for case in cases]
             figures |= score(cases, [one.prompt for one in results], name, prefix)
-            figures |= asked_for(cases, [one.prompt for one in results], f"{prefix}{name}")
+            figures |= asked_for(cases, [one.prompt for one in results], name, prefix)
             alone = [await made(case, Mode("ratio", float(ratio)), None) for case in cases]
             peers["bm25"] |= score(cases, [one.prompt for one in alone], name, prefix)
             peers["uncompressed"] |= score(cases, whole, name, prefix)
@@ -319,8 +324,27 @@ async def compare_read(
     )
 
 
+async def compare_overlong(
+    records: Sequence[dict[str, Any]], rank: Rank, each: int, *, summaries: bool, yarn: bool
+) -> tuple[Figures, dict[str, Figures]]:
+    """Return our figures for texts longer than the window, and the peers'."""
+    model = ModelStore().path(DEFAULT_MODEL)
+    results = await _overlong.measure(model, records, rank, each, summaries=summaries)
+    if yarn:
+        results |= await _overlong.measure_yarn(model, records, YARN_DEPTHS)
+    print(f"\n{OVERLONG}\n{_overlong.table(results)}", flush=True)
+    return _overlong.published(results)
+
+
 async def compare(
-    data: Path, answers: int, scored: int
+    data: Path,
+    only: Collection[str],
+    answers: int,
+    scored: int,
+    overlong: int,
+    *,
+    summaries: bool,
+    yarn: bool,
 ) -> tuple[dict[str, Figures], dict[str, dict[str, Figures]]]:
     """Return figures by file, and the same of each peer."""
     figures: dict[str, Figures] = {}
@@ -329,7 +353,7 @@ async def compare(
     with tempfile.TemporaryDirectory(prefix="forebay-", ignore_cleanup_errors=True) as folder:
         async with ranking(Path(folder)) as rank:
             for name, compare_one in sets.items():
-                if not (data / name).exists():
+                if not (data / name).exists() or (only and name not in only):
                     continue
                 say(f"{name}: recall beside simple baselines")
                 figures[name], theirs = await compare_one(read(data / name), rank)
@@ -344,22 +368,33 @@ async def compare(
                     theirs["uncompressed"] |= whole
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[name] = values
-            if len(figures) == len(sets):
+            if all((data / name).exists() for name in sets) and (not only or REPLAY in only):
                 say("whether auto compresses where it pays")
                 documents, pairs = (read(data / name) for name in sets)
-                figures["replay"], theirs = await _compress_replay.replayed(documents, pairs, rank)
+                figures[REPLAY], theirs = await _compress_replay.replayed(documents, pairs, rank)
                 for peer, values in theirs.items():
-                    peers.setdefault(peer, {})["replay"] = values
+                    peers.setdefault(peer, {})[REPLAY] = values
+            if overlong and (data / MULTI_DOCUMENT).exists() and (not only or OVERLONG in only):
+                say("texts longer than the window")
+                figures[OVERLONG], theirs = await compare_overlong(
+                    read(data / MULTI_DOCUMENT), rank, overlong, summaries=summaries, yarn=yarn
+                )
+                for peer, values in theirs.items():
+                    peers.setdefault(peer, {})[OVERLONG] = values
     if not figures:
-        raise SystemExit(f"there is neither {MULTI_DOCUMENT} nor {KEY_VALUE} in {data}")
+        raise SystemExit(f"none of {', '.join(only or sets)} can be made from what is in {data}")
     return figures, peers
 
 
 def bench(
     *,
     data: Path,
+    only: tuple[str, ...] = (),
     answers: int = 12,
     scored: int = 12,
+    overlong: int = 1,
+    summaries: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    yarn: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Compare the compressor with simple baselines.
@@ -367,28 +402,42 @@ def bench(
     Parameters
     ----------
     data: the folder with nq_multidoc.jsonl and kv_retrieval.jsonl, or others of the same format.
+    only: run these sets alone: the files' names, `replay` or `overlong`.
     answers: questions that the bundled engine answers, with whole prompts and with shorter ones, and its
         times are measured; 0 leaves it out.
     scored: questions whose documents a language model reads, for the ways of compressing that need it; 0
         leaves them out.
+    overlong: questions at each of five depths of a document of 40,000 tokens, which the bundled engine reads
+        by way of each strategy; 0 leaves it out.
+    summaries: let the strategy `summarise` take part there.
+    yarn: let the engine with a stretched window take part there, at two depths; minutes for each.
     json_: print one JSON object as the last line.
     """
     machine = report.machine()
-    figures, peers = asyncio.run(compare(data, answers, scored))
+    figures, peers = asyncio.run(
+        compare(data, only, answers, scored, overlong, summaries=summaries, yarn=yarn)
+    )
     higher = {
         key
         for file in figures.values()
         for key in file
-        if not key.startswith(("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "reads_"))
+        if not key.startswith(
+            ("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_", "reads_")
+        )
     }
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():
+        if name == OVERLONG:
+            continue
         theirs = {peer: files[name] for peer, files in peers.items() if name in files}
         print(f"\n{name}")
         found = report.ratios(of_file, theirs, higher)
         report.publish("compress", machine, of_file, theirs, {}, as_json=False)
         for peer, values in found.items():
             ratios.setdefault(peer, {})[name] = values
+    if OVERLONG in figures:
+        for peer, values in _overlong.ratios(figures[OVERLONG], peers).items():
+            ratios.setdefault(peer, {})[OVERLONG] = values
     if json_:
         line = {"bench": "compress", "machine": machine, "figures": figures, "peers": peers, "ratios": ratios}
         print(json.dumps(line))

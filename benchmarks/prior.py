@@ -35,7 +35,7 @@ def make(*, out: Path = SHIPPED, model: str = "smollm2-135m-instruct", each: int
     """
     begun = time.monotonic()
     asked = questions("past", each)
-    answered = asyncio.run(ask_engine(ModelStore().path(model), asked))
+    answered, _ = asyncio.run(ask_engine(ModelStore().path(model), asked))
     prior = fit_prior(
         model,
         [question.kind for question in asked],

@@ -2,7 +2,7 @@
 
     forebay bench roi [--json] [--plot PICTURE.png|.svg] [--size X] [--only NAME …] [--no-engine]
 
-Five kinds of traffic, each sent over real HTTP in the same order by as many callers, first to the paid model
+Six kinds of traffic, each sent over real HTTP in the same order by as many callers, first to the paid model
 itself, then through `forebay serve` with the exact cache alone, then as people run it (exact and semantic
 cache, lossless compression), each with empty stores. The paid model is scripted: `benchmarks/peers/mock_paid`
 states its times and its prompt cache. Money is what its own bill says, and must be what the gateway's ledger
@@ -38,6 +38,7 @@ from benchmarks._roi_systems import (
     train,
 )
 from benchmarks._roi_workloads import Workload, all_workloads, sums
+from benchmarks.peers import mock_paid
 from benchmarks.peers.gateways import Bench
 from benchmarks.report import Figures
 
@@ -65,14 +66,15 @@ def bench(
     size
         How many times as much traffic as usual.
     only
-        Kinds of traffic: classic, chat, agent, unique, cascade.
+        Kinds of traffic: classic, reworded, chat, agent, unique, cascade.
     engine
         Run the cascade, which needs the bundled engine and its model.
     """
     if plot is not None and plot.suffix not in (".png", ".svg"):
         sys.exit("bench roi: --plot must end in .png or .svg")
     machine = report.machine()
-    cascade, learning = sums(round(80 * size)), sums(LEARN_FROM, seed=6, name="learning")
+    _roi_print.print_head(machine)
+    cascade, learning = sums(round(60 * size)), sums(LEARN_FROM, seed=6, name="learning")
     every = [*all_workloads(size), *([cascade] if engine else [])]
     if unknown := set(only) - {workload.name for workload in every}:
         sys.exit(f"bench roi: there is no traffic '{unknown.pop()}'")
@@ -85,7 +87,7 @@ def bench(
                 found = _plain(rooms, [workload for workload in wanted if workload is not cascade])
                 if cascade in wanted:
                     found[cascade.name] = _cascade(rooms, cascade, learning)
-        _roi_print.print_all(found, wanted)
+        _roi_print.print_aims(found)
         if plot is not None:
             _roi_plot.draw(found, plot)
     except (BadRun, environments.PeerUnavailable) as error:
@@ -100,10 +102,12 @@ def _plain(rooms: Rooms, workloads: Sequence[Workload]) -> dict[str, Systems]:
         rooms.gateway("forebay", LARGE, workloads) as forebay,
     ):
         targets = {"direct": rooms.direct(), "exact-only": exact_only, "forebay": forebay}
-        return {
-            workload.name: _figures({name: _run(rooms, target, workload) for name, target in targets.items()})
-            for workload in workloads
-        }
+        out = {}
+        for workload in workloads:
+            runs = {name: _run(rooms, target, workload) for name, target in targets.items()}
+            out[workload.name] = _figures(runs)
+            _roi_print.print_one(workload, out[workload.name])
+        return out
 
 
 def _cascade(rooms: Rooms, workload: Workload, learning: Workload) -> Systems:
@@ -112,13 +116,15 @@ def _cascade(rooms: Rooms, workload: Workload, learning: Workload) -> Systems:
     log, policy = folder / "outcomes.jsonl", folder / "policy.json"
     with rooms.gateway("small-only", SMALL, both, **engine_config(), **EXACT_ONLY) as target:
         say(f"cascade: a policy is learned from {learning.asks} other sums")
-        uvloop.run(_answers(target, learning, log))
+        log.write_text(uvloop.run(_answers(target, learning)))
         out["small-only"] = _run(rooms, target, workload)
     say(train(log, policy).splitlines()[-1])
     routes = {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(policy)}}
     with rooms.gateway("cascade", ROUTE, both, routes=routes, **engine_config()) as target:
         out["forebay"] = _run(rooms, target, workload)
-    return _figures(out)
+    figures = _figures(out)
+    _roi_print.print_one(workload, figures)
+    return figures
 
 
 def _run(rooms: Rooms, target: Target, workload: Workload) -> Replay:
@@ -127,14 +133,18 @@ def _run(rooms: Rooms, target: Target, workload: Workload) -> Replay:
     async def run() -> Replay:
         timeout = aiohttp.ClientTimeout(total=120)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
-            return await replay(http, rooms.paid, target, workload, whole_bill=target.model == LARGE)
+            whole_bill = target.model in (LARGE, mock_paid.MODEL)
+            try:
+                return await replay(http, rooms.paid, target, workload, whole_bill=whole_bill)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise BadRun(f"{workload.name}, {target.running.name}: {error!r}") from None
 
     return uvloop.run(run())
 
 
-async def _answers(target: Target, learning: Workload, log: Path) -> None:
+async def _answers(target: Target, learning: Workload) -> str:
     async with aiohttp.ClientSession() as http:
-        await answers(http, target, learning, log)
+        return await answers(http, target, learning)
 
 
 def _figures(replays: dict[str, Replay]) -> Systems:

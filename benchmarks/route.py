@@ -28,9 +28,10 @@ import cyclopts
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import environments, report
+from benchmarks import _live, environments, report
 from benchmarks._route_data import RouteSet, read_sets
 from benchmarks._route_scores import calibration_error, figures, means, share_for
+from gateway.models.store import ModelStore
 from router.after.signs import AnswerSigns, SmallAnswer, signs_of
 from router.before.topics import fit_topics
 from router.errors import TooFewOutcomes
@@ -47,6 +48,7 @@ from semantic_cache.embed.open import LocalModel, open_embedder
 _ASKED = (0.90, 0.95, 0.98)
 _FOLDS = 5
 _BLOCK = 20
+_HIGHER = {"apgr", "auroc", "calls_saved_at_95"}
 Figures = dict[str, Any]
 Floats = NDArray[np.float64]
 
@@ -110,7 +112,9 @@ def asked(data: RouteSet, cut: Split, scored: Scored, quality: float) -> Figures
 
     Escalation on a tie is counted by its probability, which is what many draws come to.
     """
-    escalation = for_quality(scored.past, data.weak[cut.past], data.strong[cut.past], quality)
+    escalation = for_quality(
+        scored.past, data.weak[cut.past], data.strong[cut.past], quality, trust=scored.signal.trust
+    )
     p = probabilities(escalation, scored.rest)
     weak, strong = data.weak[cut.rest], data.strong[cut.rest]
     realised = float((p * strong + (1 - p) * weak).mean() / strong.mean())
@@ -223,6 +227,9 @@ def bench(
     splits: int = 50,
     train: float = 0.5,
     only: Annotated[list[str] | None, cyclopts.Parameter(negative="")] = None,
+    live: bool = True,
+    model: str = "smollm2-135m-instruct",
+    large_accuracy: float = 0.97,
     json_: Annotated[bool, cyclopts.Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Measure the router.
@@ -234,12 +241,16 @@ def bench(
     splits: random splits of each set.
     train: share of each set that is learned from.
     only: names of the files to read; all by default.
+    live: also run the cascade on the bundled engine behind a gateway, some minutes.
+    model: name or path of its small model.
+    large_accuracy: share of questions that its large model, a mock, answers rightly.
     json_: print one JSON object as the last line.
     """
     machine = report.machine()
     folder = embedder or environments.root().parent / "models" / "minilm-l6"
     if not (folder / "model.safetensors").exists():
         sys.exit(f"no MiniLM-L6 in {folder}: forebay models pull minilm-l6, or --embedder DIR")
+    small = ModelStore().path(model) if live else None
     sets = read_sets(data, open_embedder(LocalModel("minilm-l6", folder)), only or ())
     mine: Figures = {}
     others: dict[str, Figures] = defaultdict(dict)
@@ -260,8 +271,13 @@ def bench(
         answers = [row["answer"] for row in (mine[name], mine[name].get("alt", {})) if "answer" in row]
         if answers:
             mine[name]["confidence_auroc"] = {answer["field"]: answer["auroc"] for answer in answers}
+    if small is not None:
+        mine["live"], simple = _live.measure_live(small, large_accuracy)
+        for peer, row in simple.items():
+            others[peer]["live"] = row
+        _live.show(mine["live"], simple)
     ratios = {
-        peer: {name: report.ratios(mine[name], {peer: row}, {"apgr"})[peer] for name, row in rows.items()}
+        peer: {name: report.ratios(mine[name], {peer: row}, _HIGHER)[peer] for name, row in rows.items()}
         for peer, rows in others.items()
     }
     if json_:

@@ -129,7 +129,7 @@ def build_gateway(
     live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
     route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    scorer = _scorer(config, route.find, upstreams, telemetry, metrics)
+    scorer = _scorer(config, route, upstreams, telemetry, metrics)
     shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests, scorer)
     cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
@@ -345,7 +345,7 @@ def _cascaded(
 
 def _scorer(
     config: Config,
-    find: Callable[[str], Route],
+    route: RouteByName,
     upstreams: Mapping[str, Upstream],
     telemetry: Telemetry,
     metrics: GatewayMetrics,
@@ -353,5 +353,5 @@ def _scorer(
     """Return the way to the model that scores prompts, if there shall be one."""
     if config.compress.scorer is None:
         return None
-    found = find(config.compress.scorer.model)
+    found = route.find(config.compress.scorer.model)
     return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)

@@ -16,7 +16,13 @@ from telemetry import names
 # The upstream never saw the request.
 _NOT_SENT = (names.CONNECT_ERROR, names.CONNECT_TIMEOUT, "not_ready")
 # It was left alone at work, and has read the prompt for all we know.
-_AT_WORK = (names.CLIENT_DISCONNECT, names.FIRST_BYTE_TIMEOUT, names.IDLE_TIMEOUT, names.SHUTDOWN)
+_AT_WORK = (
+    names.CLIENT_DISCONNECT,
+    names.FIRST_BYTE_TIMEOUT,
+    names.IDLE_TIMEOUT,
+    names.SHUTDOWN,
+    names.GIVEN_UP,
+)
 # An upstream may report any number; no account shall overflow.
 _MOST = 10**12
 

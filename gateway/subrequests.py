@@ -7,6 +7,7 @@ such requests looks at `Exchange.origin` first, so that none of them makes furth
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import msgspec
 
 from gateway.answer import Answer
-from gateway.errors import GatewayError, UpstreamGarbage
+from gateway.errors import GatewayError, UpstreamGarbage, UpstreamTimeout
 from gateway.exchange import Exchange
 from gateway.wire.headers import COMPRESS
 from gateway.wire.request import Endpoint
 from semantic_cache.directives import CACHE_CONTROL
+from telemetry import names
 
 FRESH = "no-cache, no-store"
 """For what shall neither come from the cache nor get into it."""
@@ -65,14 +67,31 @@ class Subrequests:
         *,
         cache_control: str | None = None,
         headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
     ) -> Said:
         """Return the answer to a request of `ex`'s tenant; it ends when whoever waits for it is cancelled.
 
-        Prompts go uncompressed unless `headers` say otherwise. Raises GatewayError, and UpstreamGarbage for
-        an answer that is no chat completion.
+        Prompts go uncompressed unless `headers` say otherwise. Raises GatewayError: UpstreamGarbage for an
+        answer that is no chat completion, UpstreamTimeout for one that takes longer than `patience_s`.
         """
+        clock = asyncio.timeout(patience_s)
+
+        def why_cancelled() -> GatewayError:
+            # Cancelled by the clock is not left by the client.
+            if not clock.expired():
+                return ex.why_cancelled()
+            return UpstreamTimeout(f"There was no answer within {patience_s:g} s.", cause=names.GIVEN_UP)
+
         inner = self._exchange(ex, msgspec.json.encode(body), cache_control, headers or {})
+        inner.why_cancelled = why_cancelled
         ex.inner.append(inner)
+        try:
+            async with clock:
+                return await self._said(inner)
+        except TimeoutError:
+            raise why_cancelled() from None
+
+    async def _said(self, inner: Exchange) -> Said:
         answer: Answer | None = None
         try:
             answer = await self._run(inner)
@@ -90,7 +109,7 @@ class Subrequests:
             inner.error = UpstreamGarbage("The answer to a request of the gateway's own is no completion.")
             raise inner.error from error
         except BaseException:
-            inner.error = ex.why_cancelled()
+            inner.error = inner.why_cancelled()
             raise
         finally:
             if answer is not None and inner.error is not None:
@@ -111,4 +130,4 @@ class Subrequests:
         context = ex.span.context if ex.span.context.valid else ex.caller
         if context is not None:
             headers |= context.headers()
-        return Exchange(Endpoint.CHAT, headers, receive, origin=ex, why_cancelled=ex.why_cancelled)
+        return Exchange(Endpoint.CHAT, headers, receive, origin=ex)

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp
 
+FARTHEST = 4.0
+"""Standard deviations from its mean beyond which a sign counts no more: what lies farther than all that was
+learned from must not decide alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weight:
@@ -14,6 +18,11 @@ class Weight:
     weight: float
     mean: float
     deviation: float
+
+    def moves(self, value: float) -> float:
+        """Return what a value of the sign adds to the log odds."""
+        z = (value - self.mean) / self.deviation
+        return self.weight * (FARTHEST if z > FARTHEST else -FARTHEST if z < -FARTHEST else z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Logistic:
         for name, weight in self.weights.items():
             value = signs.get(name)
             if value is not None:
-                total += weight.weight * (value - weight.mean) / weight.deviation
+                total += weight.moves(value)
         return total
 
     def probability(self, signs: Mapping[str, float]) -> float:
@@ -39,9 +48,7 @@ class Logistic:
     def strongest(self, signs: Mapping[str, float], count: int = 2) -> list[str]:
         """Return the names of the signs that moved the score most."""
         moved = {
-            name: abs(weight.weight * (signs[name] - weight.mean) / weight.deviation)
-            for name, weight in self.weights.items()
-            if name in signs
+            name: abs(weight.moves(signs[name])) for name, weight in self.weights.items() if name in signs
         }
         return sorted(moved, key=moved.__getitem__, reverse=True)[:count]
 

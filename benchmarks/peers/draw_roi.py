@@ -30,7 +30,7 @@ def main(figures: str, picture: str) -> None:
 
     found: dict[str, dict[str, Any]] = json.loads(Path(figures).read_text())
     plt.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "svg.fonttype": "none"})
-    fig, (money, time) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.15, 1))
+    fig, (money, time) = plt.subplots(1, 2, figsize=(13, 4.8), width_ratios=(1, 1.25))
     _money(money, found)
     _time(time, found)
     for axes in (money, time):
@@ -52,7 +52,7 @@ def _money(axes: Any, found: dict[str, dict[str, Any]]) -> None:
         _label(axes, place, bottom / 2, bottom)
         if added > 0.002 * direct:
             part = 100 * added / direct
-            shown["added by us"] = axes.bar(place, part, 0.62, bottom - part, color=ADDED)
+            shown["added by us, in what was paid"] = axes.bar(place, part, 0.62, bottom - part, color=ADDED)
         for layer, colour in LAYERS.items():
             if (part := 100 * ours["saved_usd"].get(layer, 0) / direct) > 0.2:
                 shown[layer] = axes.bar(place, part, 0.62, bottom, color=colour)
@@ -63,13 +63,13 @@ def _money(axes: Any, found: dict[str, dict[str, Any]]) -> None:
     axes.set_ylim(0, 108)
     axes.set_ylabel("% of what it would have cost directly")
     axes.set_title("Money: paid, and saved by layer", loc="left", fontsize=11, fontweight="bold")
-    order = [name for name in ("paid", "added by us", *LAYERS) if name in shown]
+    order = [name for name in ("paid", "added by us, in what was paid", *LAYERS) if name in shown]
     axes.legend(
         [shown[name] for name in order],
         order,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.1),
-        ncols=min(4, len(order)),
+        ncols=min(3, len(order)),
         frameon=False,
         fontsize=9,
     )
@@ -86,13 +86,14 @@ def _time(axes: Any, found: dict[str, dict[str, Any]]) -> None:
     for place, systems in enumerate(found.values()):
         present = [name for name in names if name in systems]
         for at, name in enumerate(present):
-            mean = systems[name]["mean_ms"]
-            x = place + (at - (len(present) - 1) / 2) * 0.27
-            handles[name] = axes.bar(x, mean, 0.25, color=colours[name])
-            axes.text(x, mean, f"{mean:.0f}", ha="center", va="bottom", fontsize=7.5, color="#3b3f46")
+            mean = systems[name]["mean_ms"] / 1000
+            x = place + (at - (len(present) - 1) / 2) * 0.285
+            handles[name] = axes.bar(x, mean, 0.26, color=colours[name])
+            label = f"{mean:.2f}" if mean >= 0.095 else f"{mean:.3f}"
+            axes.text(x, mean, label, ha="center", va="bottom", fontsize=7, color="#3b3f46")
     axes.set_xticks(range(len(found)), list(found))
-    axes.set_ylabel("mean latency, ms")
-    axes.set_title("Time: mean latency of an answer", loc="left", fontsize=11, fontweight="bold")
+    axes.set_ylabel("seconds")
+    axes.set_title("Time: mean seconds to an answer", loc="left", fontsize=11, fontweight="bold")
     order = [name for name in names if name in handles]
     axes.legend(
         [handles[name] for name in order],

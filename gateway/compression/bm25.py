@@ -56,9 +56,16 @@ def scores(question: str, texts: Sequence[str]) -> list[float]:
     """Return for each text how much of the question's weight it matches, from 0 to 1 and somewhat more."""
     # In the order of the question: sums over a set would differ in their last bits from process to process.
     asked = list(dict.fromkeys(terms(question)))
-    bags = [Counter(terms(text)) for text in texts]
-    if not asked or not bags:
+    if not asked or not texts:
         return [0.0] * len(texts)
+    wanted = frozenset(asked)
+    bags: list[Counter[str]] = []
+    lengths: list[int] = []
+    for text in texts:
+        words = terms(text)
+        # Only what is asked for is kept: the texts may be parts of one of many megabytes.
+        bags.append(Counter(word for word in words if word in wanted))
+        lengths.append(len(words))
     count = len(bags)
     found_in = {term: sum(term in bag for bag in bags) for term in asked}
     weight = {term: math.log1p((count - n + 0.5) / (n + 0.5)) for term, n in found_in.items()}
@@ -66,7 +73,6 @@ def scores(question: str, texts: Sequence[str]) -> list[float]:
     best = sum(weight[term] for term in asked if found_in[term])
     if best == 0:
         return [0.0] * len(texts)
-    lengths = [sum(bag.values()) for bag in bags]
     usual = sum(lengths) / count or 1.0
     return [
         sum(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 
+import msgspec
+
 LINES = 200
 """Lines up to which an output is left whole."""
 HEAD, TAIL = 30, 60
@@ -48,10 +50,10 @@ def cut_lines(text: str, question: str) -> str:
     """Return a long output as head, tail and the lines that tell of errors or name an id of the question.
 
     Ranges of lines that are left out are named. Code is left whole: whoever reads a file may go on to change
-    it.
+    it. So is JSON: without some of its lines it would be none.
     """
     lines = text.split("\n")
-    if len(lines) <= LINES or looks_like_code(lines):
+    if len(lines) <= LINES or looks_like_code(lines) or _is_json(text):
         return text
     ids = {word for word in re.findall(r"[\w./:-]{5,}", question) if any(map(str.isdigit, word))}
     points = [
@@ -79,6 +81,16 @@ def cut_lines(text: str, question: str) -> str:
         if line is not None:
             out.append(line)
     return "\n".join(out)
+
+
+def _is_json(text: str) -> bool:
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def looks_like_code(lines: list[str]) -> bool:

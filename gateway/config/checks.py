@@ -42,7 +42,6 @@ def check(config: Config, document: Node) -> None:
     _check_semantic(config, document)
     _check_shared(config, document)
     _check_compress(config, document)
-    _check_scorer(config, document)
     for name, route in config.routes.items():
         if name in config.models:
             raise ConfigError(f"{_place(document, 'routes', name)}: '{name}' is the name of a model as well")
@@ -205,6 +204,8 @@ def _check_compress(config: Config, document: Node) -> None:
         _check_fit(config.compress.fit, config, document)
     elif mode.kind == "fit":
         raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
+    if config.compress.scorer is not None:
+        _check_scorer(config.compress.scorer.model, config, document)
 
 
 def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
@@ -225,18 +226,16 @@ def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
             raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
 
 
-def _check_scorer(config: Config, document: Node) -> None:
-    if (scorer := config.compress.scorer) is None:
-        return
+def _check_scorer(name: str, config: Config, document: Node) -> None:
     place = _place(document, "compress", "scorer", "model")
-    model = config.models.get(scorer.model)
-    if model is None or scorer.model == ANY_MODEL:
-        raise ConfigError(f"{place}: there is no model '{scorer.model}'{_near(scorer.model, config.models)}")
+    model = config.models.get(name)
+    if model is None or name == ANY_MODEL:
+        raise ConfigError(f"{place}: there is no model '{name}'{_near(name, config.models)}")
     if not capabilities(model, config.upstreams[model.upstream]).prompt_logprobs:
         raise ConfigError(
-            f"{place}: the model '{scorer.model}' can't score prompts, as the upstream '{model.upstream}' is "
+            f"{place}: the model '{name}' can't score prompts, as the upstream '{model.upstream}' is "
             "not known to answer 'prompt_logprobs'; if it does (vLLM), say so with "
-            f"'models.{scorer.model}.capabilities: {{prompt_logprobs: true}}'"
+            f"'models.{name}.capabilities: {{prompt_logprobs: true}}'"
         )
 
 

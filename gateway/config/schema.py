@@ -188,7 +188,7 @@ class RouteConfig(Struct, frozen=True):
     streams: Streams = "hold"
     """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
     hold_s: Seconds = 30.0
-    """How long a stream is held back before the next model is asked."""
+    """How long a stream is held back before the last model is asked."""
     classifier: Classifier | None = None
     self_check: bool = False
     """Ask the small model whether its answer is right, where that is not clear."""
@@ -286,13 +286,6 @@ class CacheConfig(Struct, frozen=True):
     """Who shares answers; everybody else's are his own."""
 
 
-class ScorerConfig(Struct, frozen=True):
-    """A language model that tells how likely the words of a prompt are."""
-
-    model: str
-    """One of `models` whose upstream answers `prompt_logprobs`."""
-
-
 class FitConfig(Struct, frozen=True):
     """What becomes of prompts that are longer than their model's window. `fit: null` switches it off."""
 
@@ -308,6 +301,13 @@ class FitConfig(Struct, frozen=True):
     """How long these calls may take together."""
 
 
+class ScorerConfig(Struct, frozen=True):
+    """A language model that tells how likely the words of a prompt are."""
+
+    model: str
+    """One of `models` whose upstream answers `prompt_logprobs`."""
+
+
 class CompressConfig(Struct, frozen=True):
     """What happens to prompts that do not say by `x-forebay-compress`."""
 
@@ -317,10 +317,10 @@ class CompressConfig(Struct, frozen=True):
     """Those that may run; the mode says which of them do."""
     deadline_ms: Annotated[float, Meta(gt=0)] = 500.0
     """How long a prompt waits for its passages to be compared with the question, and again for the scorer."""
-    scorer: ScorerConfig | None = None
     fit: FitConfig | None = FitConfig()
     reversible: bool = False
     """Keep what is left out, and let models of callers that use tools ask for it."""
+    scorer: ScorerConfig | None = None
 
 
 class TelemetryConfig(Struct, frozen=True):

@@ -174,8 +174,9 @@ async def _heard(head: asyncio.Future[Answer]) -> Answer:
 def _hand_over(old: _Rider, new: _Rider) -> None:
     """Make the new leader answer for the call, whose lists the flight goes on filling."""
     new.ex.calls, old.ex.calls = old.ex.calls, []
-    new.ex.scorings, old.ex.scorings = old.ex.scorings, []
+    old.ex.inner.extend(new.ex.inner)
     new.ex.inner, old.ex.inner = old.ex.inner, []
+    new.ex.scorings, old.ex.scorings = old.ex.scorings, []
 
 
 def is_failure(status: int) -> bool:

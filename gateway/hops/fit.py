@@ -73,15 +73,16 @@ class Fit:
         self, ex: Exchange, next: Next, too_long: Overlength, refusal: Answer | None, tell: Tell
     ) -> Answer:
         """Return the answer to a prompt that has been made to fit; of estimates, two may be wrong."""
-        await self._shorten(ex, too_long, tell, certain=too_long.exact or refusal is not None)
+        able = await self._shorten(ex, too_long, tell, certain=too_long.exact or refusal is not None)
         answer = await next(ex)
-        if refusal is None and (again := await self._windows.learn(ex, answer)) and again.limit > 0:
+        if able and refusal is None and (again := await self._windows.learn(ex, answer)) and again.limit > 0:
             await self._shorten(ex, again, tell, certain=True)
             return await next(ex)
         return answer
 
-    async def _shorten(self, ex: Exchange, too_long: Overlength, tell: Tell, *, certain: bool) -> None:
-        """Change what the upstream gets. Raises PromptTooLong if it certainly has to be and cannot."""
+    async def _shorten(self, ex: Exchange, too_long: Overlength, tell: Tell, *, certain: bool) -> bool:
+        """Change what the upstream gets; return whether that went as it should. Raises PromptTooLong if the
+        prompt certainly has to be shorter and cannot."""
         ex.compression = ex.fitted = None
         started = time.monotonic()
         span = self._tracer.start(names.FIT, parent=ex.span)
@@ -96,13 +97,15 @@ class Fit:
             outcome = "failed" if ex.fitted is None else "fitted"
             if ex.fitted is None and certain:
                 raise _error(ex, too_long, fitting)
+            return True
         except GatewayError as error:
             span.fail(type(error).__name__)
             raise
         except Exception as error:
             ex.compression = ex.fitted = None
             span.fail(type(error).__name__)
-            _log.warning("hop_skipped", hop=self.name, late=False, request_id=ex.id, exc_info=error)
+            _log.warning("hop_skipped", hop=self.name, request_id=ex.id, error=type(error).__name__)
+            return False
         finally:
             _describe(span, ex.fitted)
             span.end()

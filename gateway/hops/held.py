@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.answer import Answer, Events, EventStream
+from gateway.errors import UpstreamTimeout
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
 from gateway.routing.early import Early
 from gateway.wire.reply import Reply, StreamedReply
 from gateway.wire.usage import Outcome, UsageTap
+from telemetry import names
 
 MOST_BYTES = 1 << 20
 
@@ -52,12 +54,14 @@ async def hold(
     Raises GivenUp for a stream that takes more than 1 MB or `seconds`, or cannot become a good answer any
     more, and what the stream raises.
     """
+    clock = asyncio.timeout(seconds)
     twin = ex.branch()
+    twin.why_cancelled = lambda: _late(seconds) if clock.expired() else ex.why_cancelled()
     taken = Taken(response_format)
     twin.observers.append(taken)
     answer = None
     try:
-        async with asyncio.timeout(seconds) as clock:
+        async with clock:
             answer = await next(twin)
             if not isinstance(answer.body, EventStream):
                 return answer
@@ -69,13 +73,21 @@ async def hold(
         return HeldStream(taken.events, answer, passed != taken.size, taken.reply.whole())
     except BaseException as error:
         if answer is not None:
-            # Nobody failed: we have seen enough.
-            answer.close(None if isinstance(error, GivenUp) else error)
+            answer.close(broken_off(str(error)) if isinstance(error, GivenUp) else error)
         if isinstance(error, TimeoutError) and clock.expired():
-            raise GivenUp(f"it took longer than {seconds:g} s") from None
+            raise GivenUp(str(_late(seconds))) from None
         raise
     finally:
         twin.end()
+
+
+def broken_off(why: str) -> UpstreamTimeout:
+    """Return what happened to a call that we did not wait for."""
+    return UpstreamTimeout(why, cause=names.GIVEN_UP)
+
+
+def _late(seconds: float) -> UpstreamTimeout:
+    return broken_off(f"it took longer than {seconds:g} s")
 
 
 async def _at_once(events: Events) -> AsyncIterator[Events]:

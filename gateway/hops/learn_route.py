@@ -28,8 +28,7 @@ class WatchRoute:
             learner = self._learners.get(ex.view.model)
             if learner is not None:
                 ex.watched = Watched()
-                last = ex.route.tiers.large.label
-                ex.at_end(lambda: learner.ended(ex, last))
+                ex.at_end(lambda: learner.ended(ex))
         return await next(ex)
 
 

@@ -31,6 +31,7 @@ from gateway.wire.own_tool import (
     without_own_calls,
 )
 from gateway.wire.own_tool_stream import OwnToolStream, Shown
+from gateway.wire.splice import Edit
 from gateway.wire.usage import Outcome, UsageTap
 from semantic_cache.errors import StoreUnavailable
 from telemetry import names
@@ -44,7 +45,7 @@ MOST_CALLS = 4
 _PATIENCE_S = 1.0
 """For the store, each time; it has deadlines of its own."""
 _PERHAPS_OURS = (400, 413, 422)
-"""What an upstream may say to a tool more, or to a longer prompt: then it is asked without."""
+"""What an upstream may say to a tool more, or to a prompt that grows: then it is asked without."""
 # What the model reads where there is nothing to read.
 _BAD_ARGUMENTS = "The arguments are not understood. Give the id of a mark, and lines or a query."
 _MISSING = "Nothing is kept under this id: it is wrong, or its time is over. Go on without it."
@@ -76,12 +77,8 @@ class Retrieve:
     async def run(self, ex: Exchange, next: Next) -> Answer:
         if ex.compression is None or not ex.compression.with_tool:
             return await next(ex)
-        made = ex.compression
-        rounds = _Rounds(self, ex, next, made)
+        rounds = _Rounds(self, ex, next, ex.compression)
         answer = await rounds.ask()
-        if answer.status in _PERHAPS_OURS:
-            ex.compression = made
-            return await next(ex)
         while isinstance(answer.body, bytes):
             asked = asked_in(answer.body) if answer.status == 200 else None
             if asked is None or rounds.withdrawn:
@@ -148,13 +145,20 @@ class _Rounds:
         return self._asked > ROUNDS
 
     async def ask(self) -> Answer:
-        """Call the upstream with what is known."""
-        ex, made = self._ex, self._made
-        assert ex.view is not None
+        """Call the upstream with what is known; where it refuses that, with the prompt as it was before."""
+        assert self._ex.view is not None
         self._asked += 1
-        edits = made.edits if self.withdrawn else made.with_tool
+        edits = self._made.edits if self.withdrawn else self._made.with_tool
         if self._messages:
-            edits = (*edits, appended(ex.view, self._messages))
+            edits = (*edits, appended(self._ex.view, self._messages))
+        answer = await self._call(edits)
+        if answer.status in _PERHAPS_OURS:
+            self._asked = ROUNDS + 1
+            answer = await self._call(self._made.edits)
+        return answer
+
+    async def _call(self, edits: tuple[Edit, ...]) -> Answer:
+        ex, made = self._ex, self._made
         ex.compression = replace(made, edits=edits, retrieved=self._retrieved)
         # What others watch is the one answer that comes of all rounds.
         observers, self._seen = ex.observers, _Seen()

@@ -21,7 +21,7 @@ import msgspec
 from gateway.answer import Answer, Events, EventStream
 from gateway.errors import GatewayError
 from gateway.exchange import Call, Exchange
-from gateway.hops.held import Taken
+from gateway.hops.held import Taken, broken_off
 from gateway.wire.logprobs import events_without_logprobs
 from gateway.wire.members import NotAnObject, members
 from gateway.wire.splice import set_value, splice
@@ -76,7 +76,7 @@ class Speculation:
         except GatewayError as error:
             given_up = f"it broke off ({type(error).__name__})"
         finally:
-            self._now.close(None)
+            self._now.close(None if given_up is None else broken_off(given_up))
             self._twin.end()
         if await judge(given_up):
             self._tell_observers()

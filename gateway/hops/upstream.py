@@ -184,7 +184,7 @@ _REQUEST_ATTRIBUTES: tuple[tuple[str, str, type[int] | type[float]], ...] = (
     ("frequency_penalty", names.GEN_AI_REQUEST_FREQUENCY_PENALTY, float),
     ("presence_penalty", names.GEN_AI_REQUEST_PRESENCE_PENALTY, float),
 )
-_NOT_THEIRS = (names.CLIENT_DISCONNECT, names.SHUTDOWN, names.INTERNAL_ERROR)
+_NOT_THEIRS = (names.CLIENT_DISCONNECT, names.SHUTDOWN, names.INTERNAL_ERROR, names.GIVEN_UP)
 
 
 def _is_upstreams_fault(error: str) -> bool:

@@ -5,8 +5,6 @@ Fails open: a model that is late, fails or says anything else has said nothing.
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.compression.remembered import Remembered, digest
 from gateway.config.schema import Classifier
 from gateway.errors import GatewayError
@@ -46,9 +44,8 @@ class Classify:
             "max_tokens": 4,
         }
         try:
-            async with asyncio.timeout(self._config.deadline_ms / 1000):
-                said = await self._subrequests.ask(ex, body)
-        except (GatewayError, TimeoutError):
+            said = await self._subrequests.ask(ex, body, patience_s=self._config.deadline_ms / 1000)
+        except GatewayError:
             return None
         word = said.text.strip().lower().rstrip(".")
         if word not in ("simple", "complex"):

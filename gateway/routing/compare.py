@@ -1,7 +1,7 @@
 """Whether a smaller tier's answer says what the last tier's does: that is what a route learns from.
 
-First what can be checked by form (equal words, equal JSON, the same final number, letter, yes or no), then
-what the semantic process makes of two texts, then a model, if the route has a judge.
+First what can be checked by form (equal calls of tools, equal words, equal JSON, the same final number,
+letter, yes or no), then what the semantic process makes of two texts, then a model, if the route has a judge.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from gateway.agreement import agree
 from gateway.exchange import Exchange
 from gateway.judge import Judge
+from gateway.wire.reply import read_reply
 from router.after.numbers import NUMBER, numbers_in, same, value_of
 from semantic_cache.semantic.client import SemanticClient
 from semantic_cache.semantic.question import AnswerTexts, answer_texts
@@ -43,6 +44,9 @@ class Comparer:
 
     async def agree(self, small: bytes, last: bytes) -> bool | None:
         """Return whether two chat completions say the same; None if that can't be told without a model."""
+        calls = _calls(small), _calls(last)
+        if calls[0] or calls[1]:
+            return calls[0] == calls[1]
         mine, theirs = answer_texts(small), answer_texts(last)
         if (found := by_form(mine.said, theirs.said)) is not None:
             return found
@@ -74,6 +78,19 @@ def by_form(one: str, other: str) -> bool | None:
         if None not in found:
             return found[0] == found[1]
     return None
+
+
+def _calls(answer: bytes) -> list[Any]:
+    """Return the tools that an answer calls, with arguments as values: white space and order do not count."""
+    reply = read_reply(answer)
+    return [] if reply is None else [[call.name, _arguments(call.arguments)] for call in reply.calls]
+
+
+def _arguments(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _plain(text: str) -> str:

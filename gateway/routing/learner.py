@@ -16,8 +16,9 @@ from typing import Any
 import structlog
 
 from gateway.errors import StateUnavailable
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Route
 from gateway.routing.compare import Comparer
+from gateway.routing.needs import lacks, needs_of
 from gateway.routing.shadow import Shadow
 from gateway.routing.small_answer import small_answer
 from gateway.state.outage import Outage
@@ -103,8 +104,8 @@ class Learner:
         if self._unsaved or self._raised:
             await self.sync()
 
-    def ended(self, ex: Exchange, last: str) -> None:
-        """Take a request that is over; `last` is the name of the route's last tier."""
+    def ended(self, ex: Exchange) -> None:
+        """Take a request that is over."""
         watched, route = ex.watched, ex.route
         if watched is None or route is None:
             return
@@ -115,20 +116,26 @@ class Learner:
                 usual.take(usage.input_tokens, usage.output_tokens, call.seconds())
         asked = read_asked(ex.body) if ex.endpoint is Endpoint.CHAT else None
         question = None if asked is None else asked.question()
-        if asked is None or question is None or asked.tools or asked.functions or (asked.n or 1) > 1:
+        if asked is None or question is None or asked.functions or (asked.n or 1) > 1:
+            return
+        if asked.functions_by_name() is None or route.tiers is None:
             return
         heard = watched.answers()
         if route.label not in heard:
             # It failed, broke off or was too long; there is nothing to compare.
             return
         self._metrics.route_answer(self._settings.name, route.label)
-        kept = route.label != last
-        chance = self._chance(ex.tenant, heard, kept=kept)
+        kept = route.label != self.experience.last
+        needs = needs_of(asked)
+        missing = [
+            tier for tier in route.tiers.routes if tier.label not in heard and lacks(tier.can, needs) is None
+        ]
+        chance = self._chance(ex.tenant, missing, kept=kept)
         shadows = chance > 0 and self._draw() < chance and self._shadows < MAX_SHADOWS
         if (not shadows and (kept or len(heard) < 2)) or len(self._tasks) >= MAX_COMPARISONS:
             return
         self._in_background(
-            self._learn(ex, asked, question, heard, last, route.label, chance if shadows else 0.0)
+            self._learn(ex, asked, question, heard, missing, route.label, chance if shadows else 0.0)
         )
 
     def drifted(self, tier: str, why: str) -> None:
@@ -173,16 +180,13 @@ class Learner:
             await asyncio.sleep(SYNC_S)
             await self.sync()
 
-    def _chance(self, tenant: str, heard: dict[str, bytes], *, kept: bool) -> float:
+    def _chance(self, tenant: str, missing: list[Route], *, kept: bool) -> float:
         """Return how probably the tiers that were not asked are asked now."""
-        if self._settings.shadow == 0:
+        if self._settings.shadow == 0 or not missing:
             return 0.0
-        passed = [name for name in self.experience.small if name not in heard]
         if kept:
             return self._settings.shadow
-        if not passed:
-            return 0.0
-        unknown = any(not self.experience.believes(tenant, name).vouched for name in passed)
+        unknown = any(not self.experience.believes(tenant, tier.label).vouched for tier in missing)
         return max(self._settings.shadow, LEARNING if unknown else 0.0)
 
     async def _learn(
@@ -191,16 +195,15 @@ class Learner:
         asked: Asked,
         question: str,
         heard: dict[str, bytes],
-        last: str,
+        missing: list[Route],
         given: str,
         chance: float,
     ) -> None:
         """Compare all tiers' answers with the last one's; a `chance` above 0 asks those that are missing."""
-        said = dict(heard)
+        said, last = dict(heard), self.experience.last
         if chance > 0:
             self._shadows += 1
             try:
-                missing = [name for name in (*self.experience.small, last) if name not in said]
                 more, usd = await self._shadow.ask(ex, missing, self.experience)
             finally:
                 self._shadows -= 1
@@ -208,7 +211,7 @@ class Learner:
             self._metrics.route_shadow_cost(self._settings.name, usd)
         if last not in said:
             return
-        comparer, signs = self._comparer(), query_signs(question)
+        comparer, signs = self._comparer(), query_signs(question, tools=bool(asked.tools))
         found = []
         for tier in self.experience.small:
             if tier not in said:

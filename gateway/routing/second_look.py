@@ -89,7 +89,7 @@ class SecondLook:
         }
         if logprobs:
             body |= {"logprobs": True, "top_logprobs": 5}
-        return probability_of_yes(await self._subrequests.ask(ex, body))
+        return probability_of_yes(await self._subrequests.ask(ex, body, patience_s=PATIENCE_S))
 
     async def _sample(self, ex: Exchange, model: str, text: str) -> float | None:
         body = msgspec.json.decode(ex.body, type=dict[str, Any])
@@ -97,12 +97,13 @@ class SecondLook:
         given = body.get("temperature")
         warm = max(_TEMPERATURE, given) if isinstance(given, int | float) else _TEMPERATURE
         body |= {"model": model, "temperature": warm}
-        samples = await asyncio.gather(
-            *(_or_none(self._subrequests.ask(ex, body, cache_control=FRESH)) for _ in range(self._more))
-        )
+        samples = await asyncio.gather(*(_or_none(self._fresh(ex, body)) for _ in range(self._more)))
         votes = [await self._same(text, said.text) for said in samples if said is not None and said.text]
         known = [vote for vote in votes if vote is not None]
         return sum(known) / len(known) if known else None
+
+    async def _fresh(self, ex: Exchange, body: dict[str, Any]) -> Said:
+        return await self._subrequests.ask(ex, body, cache_control=FRESH, patience_s=PATIENCE_S)
 
     async def _same(self, mine: str, theirs: str) -> bool | None:
         if numbers_in(_last_line(mine)):
@@ -112,9 +113,8 @@ class SecondLook:
 
 async def _or_none(look: Awaitable[Any]) -> Any:
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            return await look
-    except (GatewayError, TimeoutError):
+        return await look
+    except GatewayError:
         return None
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, Route
 from gateway.settlement import cost_of
 from gateway.subrequests import FRESH, Subrequests
+from gateway.wire.logprobs import TOP
 from router.online.experience import Experience
 from semantic_cache.directives import BODY_FIELD
 from telemetry import names
@@ -26,7 +27,7 @@ class Shadow:
         self._tracer = tracer
 
     async def ask(
-        self, ex: Exchange, tiers: list[str], experience: Experience
+        self, ex: Exchange, tiers: list[Route], experience: Experience
     ) -> tuple[dict[str, bytes], float]:
         """Return what these tiers answer, those that fail left out, and what that cost in US dollars."""
         own = ex.branch()
@@ -38,12 +39,16 @@ class Shadow:
             for name in _NOT_REPEATED:
                 body.pop(name, None)
             for tier in tiers:
+                asked = {**body, "model": tier.label}
+                if tier.can.logprobs:
+                    # As it would have been asked had its answer been judged.
+                    asked |= {"logprobs": True, "top_logprobs": TOP}
                 try:
-                    said = await self._subrequests.ask(own, {**body, "model": tier}, cache_control=FRESH)
+                    said = await self._subrequests.ask(own, asked, cache_control=FRESH)
                 except GatewayError:
                     continue
                 if said.status == 200:
-                    found[tier] = said.body
+                    found[tier.label] = said.body
         finally:
             own.span.end()
         for inner in own.inner:

@@ -18,9 +18,10 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from gateway.cache_state import SERVED
+from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
 from gateway.config.schema import Price
 from gateway.cost import cost_usd
-from gateway.exchange import Call, Exchange, Route
+from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.savings.latency import Latencies
 from gateway.savings.saved import Saved
 from gateway.state.ledger.base import nano_usd
@@ -63,7 +64,7 @@ class Counterfactual:
         direct = ex.route.tiers.large if ex.route.tiers is not None else ex.route
         if ex.calls:
             self._called(ex.calls, direct, saved)
-            _scored(ex, saved)
+            _scored(ex.scorings, saved)
             if ex.endpoint is Endpoint.EMBEDDINGS:
                 self._spared(ex, direct, saved)
         else:
@@ -82,7 +83,8 @@ class Counterfactual:
     def _spared(self, ex: Exchange, direct: Route, saved: Saved) -> None:
         """Count what came from the cache, or from a call that another request answers for."""
         cache = ex.cache
-        if cache is None:
+        if cache is None or ex.status != 200:
+            # Nothing is saved by whoever gets the error that another request has got.
             return
         layer = _LAYERS.get(cache.verdict, names.SAVED_EXACT)
         if not (cache.stored or cache.followed):
@@ -123,25 +125,29 @@ class Counterfactual:
             saved.priced = False
             usage, price, paid_price = usage or Usage(), price or _FREE, paid_price or _FREE
         own = answering.upstream in self._engines
-        if answering.target is direct.target and not own:
+        paid = nano_usd(cost_usd(usage, paid_price))
+        if answering.fitted is not None:
+            # Without us the prompt would have been too long, and no answer would have come of it.
+            at_large, plain, price = usage, paid, paid_price
+        elif answering.target is direct.target and not own:
             # What nearly every request is.
-            plain = paid = nano_usd(cost_usd(usage, paid_price))
-            at_large = usage
+            at_large, plain = usage, paid
         else:
             at_large = _at_large(usage, answering, direct, price, own=own)
             plain = nano_usd(cost_usd(at_large, price))
-            paid = nano_usd(cost_usd(usage, paid_price))
         whole = plain
-        if answering.compression is not None and (left_out := answering.compression.tokens_saved) > 0:
+        if answering.compression is not None and answering.fitted is None:
+            left_out = _left_out(answering.compression)
             whole = nano_usd(cost_usd(_with(at_large, left_out), price))
             faster = left_out * self._latencies.seconds_per_token_read(answering.model)
-            saved.add(names.SAVED_COMPRESSION, whole - plain, faster - answering.compression.seconds)
+            if left_out:
+                saved.add(names.SAVED_COMPRESSION, whole - plain, faster - answering.compression.seconds)
         reused = 0
-        if own and usage.cached_tokens:
+        if own and usage.cached_tokens and answering.fitted is None:
             reused = nano_usd(cost_usd(_uncached(usage), paid_price)) - paid
             seconds = usage.cached_tokens * self._latencies.seconds_per_token_read(answering.model)
             saved.add(names.SAVED_PREFIX, reused, seconds)
-        if answering.target != direct.target:
+        if answering.target != direct.target and answering.fitted is None:
             other = self._latencies.seconds(
                 direct.model, at_large.input_tokens - at_large.cached_tokens, at_large.output_tokens
             )
@@ -152,27 +158,30 @@ class Counterfactual:
         saved.batch += _batch(whole, price)
         for call in calls:
             if call is not answering:
-                self._beside(call, saved)
+                self._beside(call, answering, saved)
 
     @staticmethod
-    def _beside(call: Call, saved: Saved) -> None:
+    def _beside(call: Call, answering: Call, saved: Saved) -> None:
         """Count a call whose answer nobody got."""
         paid = _paid(call)
         if paid is None:
             saved.priced = False
         saved.actual += paid or 0
-        saved.add(names.SAVED_ESCALATION, -(paid or 0), -call.seconds())
+        # Or one in which the same model asked for what had been left out of its prompt.
+        layer = names.SAVED_COMPRESSION if _asks_back(call, answering) else names.SAVED_ESCALATION
+        saved.add(layer, -(paid or 0), -call.seconds(), requests=int(layer == names.SAVED_ESCALATION))
 
 
-def _scored(ex: Exchange, saved: Saved) -> None:
-    """Take off what it cost to find out what the prompt can do without; the time is in compressing's."""
-    for scoring in ex.scorings:
-        if (price := scoring.target.price) is None:
+def _scored(scorings: Sequence[Scoring], saved: Saved) -> None:
+    """Count what it cost to have the prompt's words judged."""
+    for scoring in scorings:
+        price = scoring.target.price
+        if price is None:
             saved.priced = False
             continue
-        cost = nano_usd(cost_usd(scoring.usage, price))
-        saved.add(names.SAVED_COMPRESSION, -cost, requests=0)
-        saved.actual += cost
+        paid = nano_usd(cost_usd(scoring.usage, price))
+        saved.actual += paid
+        saved.add(names.SAVED_COMPRESSION, -paid, requests=0)
 
 
 def _ours(ex: Exchange) -> Saved | None:
@@ -257,6 +266,21 @@ def _at_large(usage: Usage, call: Call, direct: Route, price: Price, *, own: boo
 
 def _uncached(usage: Usage) -> Usage:
     return Usage(usage.input_tokens, usage.output_tokens)
+
+
+def _left_out(compression: Compression) -> int:
+    """Return the tokens that the prompt was short of in the call, less those that we put in ourselves."""
+    edits = compression.edits
+    return sum([edit.end - edit.start - len(edit.text) for edit in edits]) // BYTES_PER_TOKEN
+
+
+def _asks_back(call: Call, answering: Call) -> bool:
+    compression = call.compression
+    return (
+        compression is not None
+        and bool(compression.with_tool)
+        and (call.model, call.status, call.error) == (answering.model, 200, None)
+    )
 
 
 def _with(usage: Usage, tokens: int) -> Usage:

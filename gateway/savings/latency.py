@@ -9,6 +9,8 @@ from gateway.exchange import Call
 _FADE = 0.99
 """Weight of all that was seen, each time that something new is."""
 _LEAST_SEEN = 5.0
+_SPREAD = 0.1
+"""Of the root mean square of tokens: the least deviation from which a slope is read off."""
 _MOST_MODELS = 1000
 
 
@@ -43,8 +45,8 @@ class _Fit:
         vx, vy = self.xx / n - (self.x / n) ** 2, self.yy / n - (self.y / n) ** 2
         cxy = self.xy / n - self.x * self.y / n**2
         cxt, cyt = self.xt / n - self.x * self.t / n**2, self.yt / n - self.y * self.t / n**2
-        # Tokens that never vary, but for rounding, say nothing.
-        x_varies, y_varies = vx > 1e-6 * self.xx / n, vy > 1e-6 * self.yy / n
+        # Of tokens that hardly vary a slope would be noise, and far from them all of the estimate.
+        x_varies, y_varies = vx > _SPREAD**2 * self.xx / n, vy > _SPREAD**2 * self.yy / n
         if x_varies and y_varies and (spread := vx * vy - cxy * cxy) > 1e-3 * vx * vy:
             read, written = (cxt * vy - cyt * cxy) / spread, (cyt * vx - cxt * cxy) / spread
             if read >= 0 and written >= 0:

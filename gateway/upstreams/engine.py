@@ -112,7 +112,8 @@ class Engine:
         return [ModelCard(self._model, owned_by=PROVIDER_FOREBAY)]
 
     async def window(self) -> int | None:
-        base_url = await self._status.base_url(self.name, self._patience_s)
+        # Not worth a wait: the request itself will wait for an engine that is starting.
+        base_url = await self._status.base_url(self.name, 0.0)
         body = await self._http.get(base_url, "/v1/models", {})
         try:
             return _DECODE_CARDS(body).data[0].max_model_len

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.schema import FitConfig
+from gateway.errors import UpstreamGarbage
 from gateway.exchange import Exchange
 from gateway.subrequests import Subrequests
 from gateway.window.base import CannotShorten, Progress
@@ -38,8 +39,8 @@ class Calls:
         self._deadline_s = asyncio.get_running_loop().time() + self.config.deadline_s
 
     async def ask(self, prompt: str, max_tokens: int) -> str:
-        """Return the model's answer. Raises CannotShorten once there is no time or no call left, or if there
-        is no such answer; GatewayError."""
+        """Return the model's answer. Raises CannotShorten once there is no time or no call left, and
+        GatewayError."""
         late = CannotShorten(f"it takes more than {self.config.deadline_s:g} seconds")
         if asyncio.get_running_loop().time() >= self._deadline_s:
             raise late
@@ -54,7 +55,7 @@ class Calls:
         except TimeoutError:
             raise late from None
         if said.status != 200:
-            raise CannotShorten(f"a call of its own was answered with status {said.status}")
+            raise UpstreamGarbage(f"A call of the request's own was answered with status {said.status}.")
         return said.text
 
     def tell(self, progress: Progress) -> None:

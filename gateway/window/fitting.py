@@ -178,6 +178,10 @@ class Fitting:
         self._ex.fitted = self._fitted(strategy, self._route, found.tokens, found.left_out, shorter=True)
 
     def _reroute(self, route: Route) -> None:
+        held = self._too_long.window
+        self._ex.reason = (
+            f"{self._route.label} holds {held} tokens, and the prompt has {self._too_long.tokens}"
+        )
         self._ex.route = route
         self._ex.fitted = self._fitted("longer", route, self._too_long.tokens, 0, shorter=False)
 

@@ -7,7 +7,6 @@ it goes. Merging summaries makes more of these at every level (arXiv 2502.00977)
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from gateway.compression import bm25
 from gateway.compression.parts import sentences
@@ -26,21 +25,24 @@ class Source:
         self.terms = frozenset(bm25.terms(text))
         self._atoms = {part for atom in _atoms(text) for part in (atom, *_JOINED.split(atom))}
 
-    def has_atoms_of(self, text: str) -> bool:
-        """Return whether all numbers and ids of a text stand here."""
+    def has_atoms_of(self, text: str, besides: Source | None = None) -> bool:
+        """Return whether all numbers and ids of a text stand here, but for those that stand in `besides`."""
         return all(
-            atom in self._atoms or all(part in self._atoms for part in _JOINED.split(atom) if part)
+            self._has(atom) or (besides is not None and besides._has(atom))
             for atom in _atoms(_ORDER.sub("", text))
         )
+
+    def _has(self, atom: str) -> bool:
+        return atom in self._atoms or all(part in self._atoms for part in _JOINED.split(atom) if part)
 
     def grounded(self, text: str) -> str:
         """Return a text without the sentences whose numbers or ids do not stand here."""
         return "".join(part for part in sentences(text) if self.has_atoms_of(part)).strip()
 
-    def support(self, text: str, besides: Collection[str] = ()) -> float:
-        """Return the share of a text's words, those `besides` not counted, that stand here; 0 without any."""
-        own = [term for term in bm25.terms(text) if term not in besides]
-        return sum(term in self.terms for term in own) / len(own) if own else 0.0
+    def support(self, text: str) -> float:
+        """Return the share of a text's words that stand here; 0 if it has none."""
+        words = bm25.terms(text)
+        return sum(word in self.terms for word in words) / len(words) if words else 0.0
 
 
 def finished(text: str) -> str:

@@ -1,8 +1,9 @@
 """How much the passages of a long text have to do with a question: words and meaning, each in its own order.
 
-BM25 reads whole passages, so a title counts for its paragraph. The embedder reads pieces of two or three
-sentences: one sentence among many others hardly shows in the vector of a passage. Either may put a passage in
-front, so what the question says in other words is found, and so is a name that means nothing to the embedder.
+BM25 reads whole passages, so a title counts for its paragraph. The embedder reads pieces of one long or a few
+short sentences: one sentence among many others hardly shows in the vector of a passage. Either may put a
+passage in front, so what the question says in other words is found, and so is a name that means nothing to
+the embedder.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gateway.compression import bm25
 from gateway.window.base import Means
 from gateway.window.chunks import Chunk, packed
 from gateway.window.units import Unit, units
 
-UNIT_TOKENS = 64
+Cut: TypeAlias = Callable[[Sequence[Unit]], list[Chunk]]
+"""Makes passages of the units of a text."""
+
+UNIT_TOKENS = 128
+"""A longer sentence is cut."""
 PASSAGE_TOKENS = 192
-PIECE_TOKENS = 64
-"""What the embedder reads at once."""
+PIECE_TOKENS = (16, 64)
+"""A piece with fewer takes in the next sentence of its paragraph, however long; one with more does not."""
 MOST_EMBEDDED = 64_000
 """Tokens of one text that the embedder reads at most: some 5 s on two cores. Of a longer text it reads the
 passages that BM25 likes, up to half of that, and others at equal distances."""
@@ -42,19 +48,19 @@ class Relevance:
 
 
 async def relevance(
-    text: str, question: str, means: Means, report: Callable[[int, int], None], most: int = PASSAGE_TOKENS
+    text: str, question: str, means: Means, report: Callable[[int, int], None], cut: Cut
 ) -> Relevance:
-    """Return what passages of at most `most` tokens have to do with a question.
+    """Return what the passages into which a text is cut have to do with a question.
 
     `report` is told how many calls of the embedder are made, and of how many.
     """
-    pieces, passages = await asyncio.to_thread(_passages, text, means, most)
+    sentences, passages = await asyncio.to_thread(_units_and_passages, text, means, cut)
     texts = [text[passage.start : passage.end] for passage in passages]
     words = await asyncio.to_thread(bm25.scores, question, texts)
-    meant = await _similarities(text, question, pieces, passages, words, means, report)
+    meant = await _similarities(text, question, sentences, passages, words, means, report)
     if meant is None:
         order = sorted(range(len(passages)), key=lambda place: (-words[place], place))
-        return Relevance(pieces, passages, words, order)
+        return Relevance(sentences, passages, words, order)
     scores = [
         BM25_SHARE * by_words + (1 - BM25_SHARE) * (by_meaning or 0.0)
         for by_words, by_meaning in zip(words, meant, strict=True)
@@ -64,18 +70,43 @@ async def relevance(
         range(len(passages)),
         key=lambda place: (min(first[place], second[place]), first[place] + second[place], place),
     )
-    return Relevance(pieces, passages, scores, order)
+    return Relevance(sentences, passages, scores, order)
 
 
-def _passages(text: str, means: Means, most: int) -> tuple[list[Unit], list[Chunk]]:
-    pieces = units(text, UNIT_TOKENS, means.count)
-    return pieces, packed(pieces, most, 0)
+def passages_of(sentences: Sequence[Unit]) -> list[Chunk]:
+    """Return passages: a paragraph, some short ones, or a part of a long one."""
+    return packed(sentences, PASSAGE_TOKENS, 0)
+
+
+def pieces_of(sentences: Sequence[Unit]) -> list[Chunk]:
+    """Return pieces: one long or a few short sentences of a paragraph, the heading with the first."""
+    least, most = PIECE_TOKENS
+    pieces: list[Chunk] = []
+    first = used = 0
+    for place, unit in enumerate(sentences):
+        if place > first and (
+            unit.block != sentences[place - 1].block or (used >= least and used + unit.tokens > most)
+        ):
+            pieces.append(_chunk(sentences, first, place, used))
+            first, used = place, 0
+        used += unit.tokens
+    return [*pieces, _chunk(sentences, first, len(sentences), used)] if sentences else pieces
+
+
+def _chunk(sentences: Sequence[Unit], first: int, last: int, tokens: int) -> Chunk:
+    start, end = sentences[first].start, sentences[last - 1].end
+    return Chunk(start, end, start, range(first, last), tokens)
+
+
+def _units_and_passages(text: str, means: Means, cut: Cut) -> tuple[list[Unit], list[Chunk]]:
+    sentences = units(text, UNIT_TOKENS, means.count)
+    return sentences, cut(sentences)
 
 
 async def _similarities(
     text: str,
     question: str,
-    pieces: Sequence[Unit],
+    sentences: Sequence[Unit],
     passages: Sequence[Chunk],
     words: Sequence[float],
     means: Means,
@@ -88,7 +119,7 @@ async def _similarities(
     read = [
         (place, text[piece.start : piece.end])
         for place in _to_read(passages, words)
-        for piece in packed(pieces[passages[place].units.start : passages[place].units.stop], PIECE_TOKENS, 0)
+        for piece in pieces_of(sentences[passages[place].units.start : passages[place].units.stop])
     ]
     best: list[float | None] = [None] * len(passages)
     calls = -(-len(read) // BATCH)

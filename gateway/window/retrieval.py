@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.excerpt import MARK_TOKENS, excerpt
-from gateway.window.relevance import LIKELY, Relevance, relevance
+from gateway.window.relevance import LIKELY, Relevance, passages_of, relevance
 
 LEAST_TOKENS = 32
 """A smaller budget holds no passage."""
@@ -40,6 +40,7 @@ class Retrieval:
             overlong.question,
             means,
             lambda done, of: means.progress(Progress(self.name, "passages", done, of)),
+            passages_of,
         )
         return await asyncio.to_thread(_fitting, overlong, means, found)
 

@@ -127,7 +127,7 @@ class Shortening:
         piece = self.conversation.pieces[number]
         text = done.texts.get(number, piece.text)
         window = self.too_long.window
-        ask_window = window - min(ANSWER_TOKENS, window // 4) - _PROMPT_FRAME
+        ask_window = max(0, window - min(ANSWER_TOKENS, window // 4) - _PROMPT_FRAME)
         overlong = Overlong(text, piece.question, budget, ask_window)
         for way, strategy in self.strategies:
             try:

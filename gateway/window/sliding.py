@@ -1,8 +1,8 @@
 """Strategy `window`: the whole text is read, window by window, and notes stand in its place.
 
 Every window is asked the question. A large model writes down what it finds; a tiny one always writes
-something. So a note counts only if its words and numbers stand in its window, and what words and meaning find
-there comes with it: sentences of the text itself, which the last call can trust. If the notes do not fit,
+something. So a sentence of a note counts only if a place in its window bears it out, and that place comes
+with it. The sentences of the text that fit the question best come in any case. If the notes do not fit,
 groups of them are asked in the same way, again with their sentences.
 
 A window's prompt begins with its text and ends with the question, and says nothing about other windows:
@@ -12,31 +12,28 @@ other questions about the text share its prefix, and an equal question its answe
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
-from gateway.compression import bm25
 from gateway.errors import GatewayError
 from gateway.window.asking import ask_each
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source
-from gateway.window.relevance import PIECE_TOKENS, UNIT_TOKENS, Relevance, relevance
+from gateway.window.notes import Place, borne_out
+from gateway.window.relevance import LIKELY, UNIT_TOKENS, Relevance, pieces_of, relevance
 
 WINDOW_TOKENS = 2000
 """Small models lose what stands in a long window, and reading two halves takes less time than the whole."""
 MOST_WINDOWS = 64
 """With more, windows are made larger, as far as the model can read them."""
+FRAME_STEP = 128
+"""Tokens to which what stands around a window is rounded up."""
 LEAST_WINDOW = 4 * UNIT_TOKENS
 OVERLAP_TOKENS = 100
 NOTE_TOKENS = 80
-OWN_PIECES = 2
-"""Pieces of each window that come with its note, those that fit the question best."""
-BEST_PIECES = 12
+BEST_PIECES = 16
 """Pieces of all the text that come in any case."""
-LEAST_SUPPORT = 0.6
-"""Share of a note's own words that must stand in what it was made from."""
 MOST_LEVELS = 5
 _PROMPT = """Text:
 
@@ -56,7 +53,6 @@ sentences what they say that helps to answer the question below. Copy names and 
 nothing about it, write only: NOTHING
 
 Question: {question}"""
-_NOTHING = re.compile(r"^\W*NOTHING\b|^\W*nothing\W*$", re.ASCII)
 _HEAD = (
     "[Notes on a longer text that was read in {} parts, with sentences of it. What is not here was left out.]"
 )
@@ -70,7 +66,7 @@ class _Section:
     note: str = ""
     pieces: Sequence[int] = ()
     """Places of pieces of the text, in its order."""
-    unread: Sequence[int] = field(default=())
+    unread: Sequence[int] = ()
     """Windows that could not be asked."""
 
 
@@ -98,7 +94,9 @@ class SlidingWindow:
         return await asyncio.to_thread(work.fitted, sections)
 
     async def _begun(self, overlong: Overlong, means: Means) -> _Work:
-        room = overlong.window - means.count(_PROMPT.format(text="", question=overlong.question))
+        frame = means.count(_PROMPT.format(text="", question=overlong.question))
+        # In steps, or each question would have windows of its own.
+        room = overlong.window - -(-frame // FRAME_STEP) * FRAME_STEP
         if room < LEAST_WINDOW:
             raise CannotShorten(f"{overlong.window} tokens hold no part of the text beside the question")
         found = await relevance(
@@ -106,11 +104,11 @@ class SlidingWindow:
             overlong.question,
             means,
             lambda done, of: means.progress(Progress(self.name, "passages", done, of)),
-            PIECE_TOKENS,
+            pieces_of,
         )
         size = _window_size(sum(unit.tokens for unit in found.units), room)
         windows = packed(found.units, size, min(OVERLAP_TOKENS, size // 8))
-        return _Work(overlong, means, found, windows, room)
+        return _Work(overlong, means, found, windows, room, frozenset(found.best_first[:BEST_PIECES]))
 
     async def _asked(self, work: _Work) -> list[_Section]:
         text, question = work.overlong.text, work.overlong.question
@@ -122,14 +120,12 @@ class SlidingWindow:
             lambda done, of: work.means.progress(Progress(self.name, "windows", done, of)),
         )
         pieces = work.pieces_by_window()
-        sections = []
-        for place, (part, answer) in enumerate(zip(texts, answers, strict=True)):
-            one = range(place, place + 1)
-            if isinstance(answer, GatewayError):
-                sections.append(_Section(one, "", pieces[place], [place]))
-            else:
-                sections.append(_Section(one, note(answer, part, question), pieces[place]))
-        return sections
+        return await asyncio.to_thread(
+            lambda: [
+                work.section(range(place, place + 1), answer, text, pieces[place])
+                for place, (text, answer) in enumerate(zip(texts, answers, strict=True))
+            ]
+        )
 
     async def _merged(self, work: _Work, groups: Sequence[Sequence[_Section]], level: int) -> list[_Section]:
         texts = [work.render(group) for group in groups]
@@ -142,29 +138,13 @@ class SlidingWindow:
         )
         merged = []
         for group, part, answer in zip(groups, texts, answers, strict=True):
+            windows = range(group[0].windows.start, group[-1].windows.stop)
+            pieces = [piece for section in group for piece in section.pieces]
+            unread = [window for section in group for window in section.unread]
             # Notes that could not be merged are not lost: their best sentences are still there.
-            said = "" if isinstance(answer, GatewayError) else note(answer, part, question)
-            merged.append(
-                _Section(
-                    range(group[0].windows.start, group[-1].windows.stop),
-                    said,
-                    work.best([piece for section in group for piece in section.pieces]),
-                    [window for section in group for window in section.unread],
-                )
-            )
+            said = "" if isinstance(answer, GatewayError) else answer
+            merged.append(replace(work.section(windows, said, part, pieces), unread=unread))
         return merged
-
-
-def note(answer: str, source: str, question: str) -> str:
-    """Return what is to be kept of a note on a text: nothing, if it does not come from there."""
-    answer = " ".join(answer.split())
-    if _NOTHING.match(answer):
-        return ""
-    said = Source(source)
-    answer = said.grounded(answer)
-    # What only says the question again has no words of its own.
-    supported = said.support(answer, frozenset(bm25.terms(question))) >= LEAST_SUPPORT
-    return answer if supported else ""
 
 
 def _window_size(tokens: int, room: int) -> int:
@@ -185,29 +165,37 @@ class _Work:
     windows: Sequence[Chunk]
     room: int
     """Tokens of notes that one prompt can have."""
+    best: Set[int]
+    """Pieces that come in any case."""
 
     def pieces_by_window(self) -> list[list[int]]:
-        """Return the pieces that come with each window's note; none comes with two."""
-        rank = {piece: order for order, piece in enumerate(self.found.best_first)}
+        """Return the pieces of each window; a piece belongs to the window in which it begins."""
         in_window: list[list[int]] = []
         piece = 0
         for window in self.windows:
-            mine = []
-            # A piece may reach over the end of a window: it belongs to the one in which it begins.
+            mine: list[int] = []
             while piece < len(self.found.passages) and self.found.passages[piece].start < window.end:
                 mine.append(piece)
                 piece += 1
-            best = sorted(mine, key=rank.__getitem__)
-            in_window.append(
-                sorted(one for order, one in enumerate(best) if order < OWN_PIECES or rank[one] < BEST_PIECES)
-            )
+            in_window.append(mine)
         return in_window
 
-    def best(self, pieces: Sequence[int]) -> list[int]:
-        """Return the better half of pieces, those that come in any case among them."""
-        wanted = set(pieces)
-        half = [piece for piece in self.found.best_first if piece in wanted][: max(1, len(pieces) // 2)]
-        return sorted(wanted & {*half, *self.found.best_first[:BEST_PIECES]})
+    def section(
+        self, windows: range, answer: str | GatewayError, part: str, pieces: Sequence[int]
+    ) -> _Section:
+        """Return what pieces bear out of an answer, with these pieces and those that come in any case."""
+        best = self.best & set(pieces)
+        if isinstance(answer, GatewayError):
+            return _Section(windows, "", sorted(best), [windows.start])
+        places = [
+            Place(piece, Source(self._text(piece)), piece in best or self.found.scores[piece] >= LIKELY)
+            for piece in pieces
+        ]
+        note, bearing = borne_out(answer, self.overlong.question, part, places)
+        return _Section(windows, note, sorted({*best, *bearing}))
+
+    def _text(self, piece: int) -> str:
+        return self.overlong.text[self.found.passages[piece].start : self.found.passages[piece].end]
 
     def groups(self, sections: Sequence[_Section]) -> list[list[_Section]]:
         """Return neighbours together, as many as one prompt can have."""
@@ -269,7 +257,7 @@ class _Work:
         end = -1
         for piece in pieces:
             passage = self.found.passages[piece]
-            quoted = self.overlong.text[passage.start : passage.end]
+            quoted = self._text(piece)
             if passage.start == end:
                 out[-1] += quoted
             else:

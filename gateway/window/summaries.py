@@ -23,7 +23,7 @@ from gateway.window.asking import ask_each
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source, finished
-from gateway.window.relevance import LIKELY, PIECE_TOKENS, UNIT_TOKENS, Relevance, relevance
+from gateway.window.relevance import LIKELY, UNIT_TOKENS, Relevance, pieces_of, relevance
 from gateway.window.units import units
 
 SUMMARY_TOKENS = (64, 320)
@@ -109,9 +109,9 @@ class HierarchicalSummary:
             overlong.question,
             means,
             lambda done, of: means.progress(Progress(self.name, "passages", done, of)),
-            PIECE_TOKENS,
+            pieces_of,
         )
-        return work.with_found(text, found)
+        return await asyncio.to_thread(work.with_found, text, found)
 
     async def _summarised(self, work: _Work) -> list[_Node]:
         texts = [work.text(range(place, place + 1)) for place in range(len(work.parts))]
@@ -132,29 +132,18 @@ class HierarchicalSummary:
         size = work.sizes.together
         groups = [nodes[first : first + size] for first in range(0, len(nodes), size)]
         asked = [group for group in groups if len(group) > 1]
-        answers = iter(
-            await ask_each(
-                work.means.ask,
-                [
-                    _MERGE_PROMPT.format(
-                        text=work.said([replace(child, unread=()) for child in group]),
-                        words=work.sizes.words,
-                    )
-                    for group in asked
-                ],
-                work.sizes.summary,
-                self._reporter(work, level),
-            )
+        answers = await ask_each(
+            work.means.ask,
+            [
+                _MERGE_PROMPT.format(
+                    text=work.said([replace(child, unread=()) for child in group]), words=work.sizes.words
+                )
+                for group in asked
+            ],
+            work.sizes.summary,
+            self._reporter(work, level),
         )
-        merged: list[_Node] = []
-        for group in groups:
-            if len(group) == 1:
-                merged += group
-                continue
-            parts = range(group[0].parts.start, group[-1].parts.stop)
-            node = work.node(parts, next(answers), [line for child in group for line in child.source])
-            merged.append(replace(node, unread=[part for child in group for part in child.unread]))
-        return merged
+        return await asyncio.to_thread(work.merged, groups, answers)
 
     def _reporter(self, work: _Work, level: int) -> Callable[[int, int], None]:
         step = f"summaries, level {level}"
@@ -163,10 +152,10 @@ class HierarchicalSummary:
 
 def _sizes(overlong: Overlong, means: Means) -> _Sizes:
     least, most = SUMMARY_TOKENS
-    summary = min(most, max(least, overlong.budget // 8))
-    source = int(summary * SOURCE_SHARE)
     frame = max(means.count(prompt.format(text="", words=999)) for prompt in (_PROMPT, _MERGE_PROMPT))
     room = overlong.window - frame
+    summary = max(least, min(most, overlong.budget // 8, room // 4))
+    source = int(summary * SOURCE_SHARE)
     together = min(MOST_TOGETHER, room // (summary + source + _LABELS_TOKENS))
     if room < LEAST_PART or together < 2:
         raise CannotShorten(f"{overlong.window} tokens hold no two summaries")
@@ -200,6 +189,19 @@ class _Work:
         if source.support(summary) < LEAST_SUPPORT:
             summary = ""
         return _Node(parts, summary, self._sources(summary, candidates))
+
+    def merged(self, groups: Sequence[Sequence[_Node]], answers: Sequence[str | GatewayError]) -> list[_Node]:
+        """Return one summary for each group; nothing was asked for one that is alone, and it stays."""
+        answer = iter(answers)
+        found: list[_Node] = []
+        for group in groups:
+            if len(group) == 1:
+                found += group
+                continue
+            parts = range(group[0].parts.start, group[-1].parts.stop)
+            node = self.node(parts, next(answer), [line for child in group for line in child.source])
+            found.append(replace(node, unread=[part for child in group for part in child.unread]))
+        return found
 
     def _sources(self, summary: str, candidates: Sequence[str]) -> list[str]:
         """Return the sentences that say most of what a summary says, in order; the first ones without one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.answer import Events
 from gateway.wire.elements import NotAnArray, elements
 from gateway.wire.members import Member, NotAnObject, members
@@ -55,11 +57,14 @@ def without_logprobs(answer: bytes) -> bytes:
 
 
 def events_without_logprobs(events: Events) -> Events:
-    """Return a stream's events in the same way; what is no chunk stays as it is."""
-    return [_without(event) for event in events]
+    """Return a stream's events in the same way; what is no chunk stays as it is.
+
+    A chunk that had nothing but probabilities (of a token that is no text yet) would not have come.
+    """
+    return [kept for event in events if (kept := _without(event)) is not None]
 
 
-def _without(event: Event) -> Event:
+def _without(event: Event) -> Event | None:
     data = event.data
     if data is None or _NAME not in data:
         return event
@@ -69,7 +74,33 @@ def _without(event: Event) -> Event:
         return event
     if smaller == data:
         return event
+    if _is_empty(smaller):
+        return None
     if data not in event.raw:
         # Written in several lines; it has no type of its own, since it is a chunk.
         return data_event(smaller.replace(b"\n", b" "))
     return Event(event.raw.replace(data, smaller, 1), smaller, event.type, event.id)
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    index: int
+    delta: dict[str, msgspec.Raw]
+    logprobs: None = None
+    finish_reason: None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice]
+    usage: None = None
+
+
+_DECODE = msgspec.json.Decoder(_Chunk).decode
+
+
+def _is_empty(chunk: bytes) -> bool:
+    if b'"delta":{}' not in chunk and b'"delta": {}' not in chunk:
+        return False
+    try:
+        return not any(choice.delta for choice in _DECODE(chunk).choices)
+    except msgspec.DecodeError:
+        return False

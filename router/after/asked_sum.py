@@ -33,10 +33,10 @@ _RESULT = re.compile(rf"=\s{{0,3}}(-?(?:{NUMBER}))")
 
 
 def asked_sum_signs(prompt: str, answer: str) -> dict[str, float]:
-    """Return `asked_sum`: 1 if the answer ends in the sum's result, -1 if not; {} if the prompt is no sum."""
+    """Return `asked_sum`: 1 if the answer ends in the sum's result, -1 if not, 0 if the prompt is no sum."""
     value = asked_sum(prompt)
     if value is None:
-        return {}
+        return {"asked_sum": 0.0}
     stated = [float(number.replace(",", "")) for number in _RESULT.findall(answer)] or numbers_in(answer)
     # Signs are not read in prose: "the answer is -3" states 3.
     right = bool(stated) and (same(stated[-1], value) or same(abs(stated[-1]), abs(value)))

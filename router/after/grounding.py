@@ -1,38 +1,41 @@
-"""How much of an answer stands in what it was given: words, sequences of words, and numbers.
+"""How much of an answer stands in the text that its question is about: words, their order, and numbers.
 
 An answer that is read off a given text repeats it; one that wanders off brings words from nowhere. Nothing is
-compared but words, so a text that is put in other words counts as not given.
+compared but words, so what is put in other words counts as not given. A prompt gives a text if it has several
+lines: to a bare question, an answer is new by nature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from itertools import pairwise
 
 from router.after.words import telling, words_of
 
-_MOST = 400
-"""Words of the answer that are looked at."""
+_LONGEST = 1_200
+"""Characters of the answer that are looked at."""
+_LEAST = 12
+"""Words that make a text to answer from."""
 
 
 def grounding_signs(prompt: str, answer: str) -> dict[str, float]:
-    """Return signs by name, all shares between 0 and 1; {} for an answer without words."""
-    said = words_of(answer)[:_MOST]
-    if not said:
+    """Return shares between 0 and 1 by name; {} if no text is given, or the answer has no words."""
+    if "\n" not in prompt.strip():
         return {}
     given = words_of(prompt)
+    said = words_of(answer[:_LONGEST])
+    if len(given) < _LEAST or not said:
+        return {}
     known = set(given)
-    asked = set(telling(given))
-    telling_said = telling(said)
-    numbers = [word for word in said if word[0].isdigit()]
-    return {
-        "given_words": _share(telling_said, known),
+    signs = {
+        "given_words": _share(telling(said), known),
         "given_pairs": _share(list(pairwise(said)), set(pairwise(given))),
-        "given_numbers": _share(numbers, known) if numbers else 1.0,
-        "has_numbers": float(bool(numbers)),
-        "asked_again": len(asked & set(telling_said)) / max(1, len(asked)),
     }
+    numbers = [word for word in said if word[0].isdigit()]
+    if numbers:
+        signs["given_numbers"] = _share(numbers, known)
+    return signs
 
 
-def _share(items: Sequence[object], known: set[object] | set[str] | set[tuple[str, str]]) -> float:
+def _share(items: Collection[object], known: Collection[object]) -> float:
     return sum(item in known for item in items) / max(1, len(items))

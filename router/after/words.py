@@ -20,6 +20,8 @@ _COMMON = frozenset(_HOLD_TOGETHER.split())
 # The end of a sentence, or of a line; a dot within a number or an abbreviation is followed by no space.
 _END = re.compile(r"[.!?](?=\s)|\n")
 
+_MOST_TOKENS = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -46,9 +48,10 @@ def is_telling(word: str) -> bool:
 
 
 def first_sentence(tokens: Sequence[Token]) -> list[Word]:
-    """Return the words of an answer up to the end of its first sentence or line; [] if its tokens have no
-    text."""
-    written = "".join(token.text for token in tokens)
+    """Return the words of an answer up to the end of its first sentence or line, or its 80th token; [] if its
+    tokens have no text."""
+    tokens = tokens[:_MOST_TOKENS]
+    written = "".join([token.text for token in tokens])
     begun = len(written) - len(written.lstrip())
     end = _END.search(written, begun)
     stop = len(written) if end is None else end.start()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.bounds import normal_quantile
-from router.policy.escalation import ALL_LARGE, Escalation, of_share
+from router.policy.escalation import ALL_LARGE, Escalation, escalate_share
 
 _SLACK = 0.01
 _CONFIDENCE = 0.90
@@ -31,11 +31,13 @@ def for_quality(
     *,
     slack: float = _SLACK,
     confidence: float = _CONFIDENCE,
+    trust: float = 1.0,
 ) -> Escalation:
     """Return the escalation of the fewest requests that keeps `quality` less `slack` with `confidence`.
 
     All rows are [outcomes]. `ALL_LARGE` if not even the first step can be vouched for. One more request on
-    which a small answer would be wrong is always counted, since none seen so far is no proof.
+    which a small answer would be wrong is always counted, since none seen so far is no proof. `trust` is the
+    share of what the scores gain over a coin that is believed (`Signal.trust`).
     """
     if len(scores) < _LEAST:
         return ALL_LARGE
@@ -46,10 +48,12 @@ def for_quality(
     small, large = w - (quality - slack) * s, s - (quality - slack) * s
     chosen = ALL_LARGE
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores.tolist(), step / _STEPS)
+        escalation = of_share(scores, step / _STEPS)
         p = probabilities(escalation, scores)
         feared = -(quality - slack) * (step < _STEPS)
-        mean = ((p * large + (1 - p) * small).sum() + feared) / (len(scores) + 1)
+        tossed = p.mean() * large.sum() + (1 - p.mean()) * small.sum()
+        gain = (p * large + (1 - p) * small).sum() - tossed
+        mean = (tossed + (trust * gain if gain > 0 else gain) + feared) / (len(scores) + 1)
         variance = ((p * large**2 + (1 - p) * small**2).sum() + feared**2) / (len(scores) + 1) - mean**2
         if mean - z * np.sqrt(max(0.0, variance) / len(scores)) < 0:
             break
@@ -65,12 +69,17 @@ def for_budget(
     In a `cascade` the small tier is paid for what is escalated too.
     """
     for step in range(_STEPS, -1, -1):
-        escalation = of_share(scores.tolist(), step / _STEPS)
+        escalation = of_share(scores, step / _STEPS)
         p = probabilities(escalation, scores)
         cost = p * large_usd + (1.0 if cascade else 1 - p) * small_usd
         if cost.mean() <= budget_usd:
             return escalation
     return None
+
+
+def of_share(scores: Floats, share: float) -> Escalation:
+    """Return the escalation of `share` of these scores, the highest first; ties are shared out."""
+    return escalate_share(scores.tolist(), share)
 
 
 def probabilities(escalation: Escalation, scores: Floats) -> Floats:

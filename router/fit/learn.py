@@ -12,11 +12,11 @@ from router.before.query_signs import query_signs
 from router.errors import TooFewOutcomes
 from router.fit.answers import fit_confidence
 from router.fit.folds import folds
-from router.fit.knobs import for_quality, probabilities
+from router.fit.knobs import for_quality, of_share, probabilities
 from router.fit.query import QueryOutcomes
 from router.fit.signal import measure
 from router.outcomes import Outcome
-from router.policy.escalation import ALL_LARGE, FARTHEST, of_share
+from router.policy.escalation import ALL_LARGE, FARTHEST
 from router.policy.learned import Learned, Signal
 
 _FOLDS = 5
@@ -45,10 +45,10 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
     signal = measure(scores, gain, parts)
     said = [signal.said("the query alone")]
     decides: Signal = "coin"
-    best, own = 0.5, np.zeros(len(outcomes))
+    best, trust, own = 0.5, 0.0, np.zeros(len(outcomes))
     query = confidence = None
     if signal.helps:
-        decides, best, query = "query", signal.lower, data.fit(rows)
+        decides, best, trust, query = "query", signal.lower, signal.trust, data.fit(rows)
         own = data.scores(query, rows, rows)
     else:
         scores = own
@@ -58,13 +58,13 @@ def learn(outcomes: Sequence[Outcome], quality: float, seed: int = 0) -> Learned
         signal = measure(-unseen, gain, parts)
         said.append(signal.said("the small model's answer"))
         if signal.helps and signal.lower > best:
-            decides, scores, query, confidence = "answer", -unseen, None, learned
+            decides, scores, trust, query, confidence = "answer", -unseen, signal.trust, None, learned
             own = np.array([_score(learned, sign) for sign in signs])
-    escalation = for_quality(scores, weak, strong, quality)
+    escalation = for_quality(scores, weak, strong, quality, trust=trust)
     if escalation != ALL_LARGE:
         # Models of the folds have different zeros, which matters where many requests score alike: only the
         # share is taken from them, and the threshold is where the model that decides has that share.
-        escalation = of_share(own.tolist(), float(probabilities(escalation, scores).mean()))
+        escalation = of_share(own, float(probabilities(escalation, scores).mean()))
     return Learned(quality, len(outcomes), decides, escalation, query, confidence, tuple(said))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import TooFewOutcomes
-from router.logistic import Logistic, Weight
+from router.logistic import FARTHEST, Logistic, Weight
 
 
 def fit_logistic(
@@ -27,6 +27,7 @@ def fit_logistic(
     deviations = np.nanstd(table, axis=0)
     varying = deviations > 1e-9
     x = np.nan_to_num((table[:, varying] - means[varying]) / deviations[varying])
+    x = np.clip(x, -FARTHEST, FARTHEST)
     kept = [name for name, varies in zip(names, varying, strict=True) if varies]
     bias, weights = _newton(x, np.asarray(right, dtype=float), penalty)
     return Logistic(

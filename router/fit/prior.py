@@ -19,6 +19,9 @@ from router.fit.signal import auroc, measure
 from router.outcomes import Outcome
 from router.prior import Prior
 
+PENALTY = 10.0
+"""Less than where one kind of question is learned from: what many kinds have in common is hardly noise."""
+
 
 def fit_prior(
     model: str,
@@ -32,14 +35,16 @@ def fit_prior(
     The large tier is taken to be right always. Raises TooFewOutcomes if all answers are alike.
     """
     parts = by_kind(kinds)
-    confidence, unseen = fit_confidence(signs, right, parts)
+    confidence, unseen = fit_confidence(signs, right, parts, PENALTY)
     flags = np.array(right, dtype=bool)
     found = auroc(unseen, flags)
     said = [f"the answer tells right from wrong with an AUROC of {found:.3f} on kinds not learned from"]
     outcomes = [Outcome(prompt, ok, True) for prompt, ok in zip(prompts, right, strict=True)]
     data = QueryOutcomes(outcomes, [query_signs(prompt) for prompt in prompts], None)
     rows = np.arange(len(prompts))
-    signal = measure(data.unseen(rows, parts), (~flags).astype(float), parts)
+    # Whole kinds may be right or wrong: what tells them apart shows only where all are ranked together, and
+    # models that differ by one kind of many have about the same zero.
+    signal = measure(data.unseen(rows, parts), (~flags).astype(float), [rows])
     said.append(signal.said("the query alone"))
     query = data.fit(rows) if signal.helps else None
     return Prior(model, len(prompts), confidence, query, tuple(said))

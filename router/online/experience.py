@@ -42,7 +42,7 @@ class Experience:
     """Of a route with the tiers `names`, small ones first; of the last one nothing has to be learned."""
 
     def __init__(self, names: Sequence[str], knob: Knob, prior: Confidence | None) -> None:
-        self.small = tuple(names[:-1])
+        self.small, self.last = tuple(names[:-1]), names[-1]
         self.knob = knob
         self._prior = prior
         self._rows: dict[str, dict[str, deque[Tried]]] = {name: {} for name in self.small}

@@ -28,7 +28,7 @@ class Escalation:
         return draw < self.probability(score)
 
 
-def of_share(scores: Sequence[float], share: float) -> Escalation:
+def escalate_share(scores: Sequence[float], share: float) -> Escalation:
     """Return the escalation of `share` of these scores, the highest first; ties are shared out."""
     wanted = share * len(scores)
     if wanted <= 0:

@@ -17,7 +17,7 @@ from router.online.usual import Usual
 from router.policy.base import Choice, Facts
 from router.policy.cascade import Estimate, next_step
 from router.policy.dominance import TierRecord, dominated
-from router.policy.escalation import of_share
+from router.policy.escalation import escalate_share
 from router.policy.knob import Budget, Latency, Quality, kept_share
 
 _UNSEEN = Usual(0, 500.0, 250.0)
@@ -27,6 +27,7 @@ _ENOUGH = 30
 """Outcomes from which on a tier's quality is compared with another's."""
 _DOUBT = 1.645
 """Standard errors by which a tier has to be worse than another to be taken as worse."""
+_NEARLY_ALL = 0.98
 OnDrift = Callable[[str, str], None]
 """Told a tier and why it is not what it was."""
 
@@ -56,14 +57,15 @@ class OfMany:
         self._priced = None not in prices and any(prices)
 
     def first(self, facts: Facts) -> Choice:
-        last = self._tiers[self._last].name
         if not facts.judgeable:
-            return Choice(self._last, f"{last}: no other answer could be taken back")
+            return self._unjudged(facts)
         return self._next(facts, -1)
 
     def after(self, facts: Facts, heard: Mapping[int, AnswerSigns]) -> Choice:
         latest = list(heard)[-1]
         name = self._tiers[latest].name
+        if latest == _last_able(facts):
+            return Choice(latest, f"{name}: no other model can take the request")
         belief = self._experience.believes(facts.tenant, name)
         judgement, vouched = belief.judge(heard[latest])
         kept, why = self._keeps(name, belief, heard[latest], vouched, facts)
@@ -82,16 +84,27 @@ class OfMany:
             return self._seconds()
         return self._usd(facts)
 
+    def _unjudged(self, facts: Facts) -> Choice:
+        """Choose where no answer can be taken back: a tier of which nearly any answer would be kept."""
+        last = _last_able(facts)
+        if isinstance(self._experience.knob, Quality):
+            for at in range(last):
+                belief = self._experience.believes(facts.tenant, self._tiers[at].name)
+                quality = belief.quality_for(facts.query.signs)
+                if facts.able[at] and belief.vouched and belief.ends_for(quality) >= _NEARLY_ALL:
+                    return Choice(at, f"{self._tiers[at].name}: nearly any answer would be kept; {belief.by}")
+        return Choice(last, f"{self._tiers[last].name}: no other answer could be taken back")
+
     def _next(self, facts: Facts, after: int) -> Choice:
         """Choose among the tiers behind the one at `after`."""
         costs = self.costs(facts)
-        last = self._last
-        beliefs = [self._experience.believes(facts.tenant, tier.name) for tier in self._tiers[:last]]
+        last = _last_able(facts)
+        beliefs = [self._experience.believes(facts.tenant, tier.name) for tier in self._tiers[: self._last]]
         passed = self._passed_over(beliefs, costs)
         left = [at for at in range(after + 1, last) if facts.able[at] and at not in passed]
-        skipped = next((why for at, why in passed.items() if at > after), "")
         if not left:
-            return Choice(last, self._why_last(skipped, facts, after))
+            skipped = next((why for at, why in passed.items() if after < at < last), "")
+            return Choice(last, self._why_last(last, skipped, facts, after))
         if not isinstance(self._experience.knob, Quality):
             name = self._tiers[left[0]].name
             return Choice(left[0], f"{name} next, as {self._asked()} asks", judged=True)
@@ -135,7 +148,7 @@ class OfMany:
         if belief.confidence is None or len(scores) < _ENOUGH:
             kept = facts.draw < share
             return kept, f"by lot, as {self._asked()} asks that {share:.0%} be kept"
-        escalation = of_share([-score for score in scores], 1 - share)
+        escalation = escalate_share([-score for score in scores], 1 - share)
         kept = not escalation.escalates(-belief.confidence.model.score(signs.values), facts.draw)
         return kept, f"{'kept' if kept else 'not kept'}, as {self._asked()} asks that {share:.0%} be"
 
@@ -186,9 +199,9 @@ class OfMany:
                     break
         return found
 
-    def _why_last(self, skipped: str, facts: Facts, after: int) -> str:
-        name = self._tiers[self._last].name
-        if not skipped and not all(facts.able[after + 1 : self._last]):
+    def _why_last(self, last: int, skipped: str, facts: Facts, after: int) -> str:
+        name = self._tiers[last].name
+        if not skipped and not all(facts.able[after + 1 : last]):
             skipped = "the smaller models cannot take the request"
         return f"{name}: {skipped}" if skipped else f"{name} answers"
 
@@ -227,6 +240,11 @@ class OfMany:
             usual = self._experience.usual[tier.name]
             found.append(usual.seconds if usual.calls else max(found, default=0.0) + _SECONDS)
         return found
+
+
+def _last_able(facts: Facts) -> int:
+    """Return the last tier that can take the request: it is the measure of the others there."""
+    return max(at for at, can in enumerate(facts.able) if can)
 
 
 def _most(knob: Budget | Latency) -> float:

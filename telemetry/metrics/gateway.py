@@ -143,12 +143,6 @@ class GatewayMetrics:
         self._compress_duration = self._distributions(
             names.M_COMPRESS_DURATION, "Time that compressing a prompt took.", ("mode",), OVERHEAD_BUCKETS
         )
-        self._scorer_calls = self._counts(
-            names.M_COMPRESS_SCORER_CALLS, "Calls of the model that scores prompts.", ("outcome",)
-        )
-        self._scorer_duration = self._distributions(
-            names.M_COMPRESS_SCORER_DURATION, "Time that such a call took.", (), LATENCY_BUCKETS
-        )
         self._fit = self._counts(
             names.M_FIT,
             "Prompts longer than their model's window, by what made them fit and what came of that.",
@@ -187,6 +181,12 @@ class GatewayMetrics:
         )
         self._savings_requests = self._counts(
             names.M_SAVINGS_REQUESTS, "Requests that each layer had a part in.", ("tenant", "layer")
+        )
+        self._scorer_calls = self._counts(
+            names.M_COMPRESS_SCORER_CALLS, "Calls of the model that scores prompts.", ("outcome",)
+        )
+        self._scorer_duration = self._distributions(
+            names.M_COMPRESS_SCORER_DURATION, "Time that such a call took.", (), LATENCY_BUCKETS
         )
         self.in_flight = 0
         """One more when a request comes in, one less when it is over."""
@@ -309,13 +309,6 @@ class GatewayMetrics:
             self._compress_saved.of(stage).inc(max(0, saved))
         self._compress_duration.of(kind).observe(seconds)
 
-    def scored(self, outcome: str, seconds: float | None = None) -> None:
-        """Count one call of the compressor's scorer: `answered`, `late`, `garbage`, `skipped` because it was
-        bound to be late, or the upstream's `error.type`."""
-        self._scorer_calls.of(outcome).inc()
-        if seconds is not None:
-            self._scorer_duration.of().observe(seconds)
-
     def fitted(self, strategy: str, outcome: str, *, calls: int, seconds: float) -> None:
         """Count one prompt that was too long: `fitted`, `failed` or `broken_off`. Without a strategy none
         was found."""
@@ -335,6 +328,13 @@ class GatewayMetrics:
         (self._savings_usd if usd >= 0 else self._savings_added_usd).of(tenant, layer).inc(abs(usd))
         longer = self._savings_seconds if seconds >= 0 else self._savings_added_seconds
         longer.of(tenant, layer).inc(abs(seconds))
+
+    def scored(self, outcome: str, seconds: float | None = None) -> None:
+        """Count one call of the compressor's scorer: `answered`, `late`, `garbage`, `skipped` because it was
+        bound to be late, or the upstream's `error.type`."""
+        self._scorer_calls.of(outcome).inc()
+        if seconds is not None:
+            self._scorer_duration.of().observe(seconds)
 
     def usage(
         self, *, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, cost_usd: float

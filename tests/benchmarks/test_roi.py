@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import Counter
 
 import pytest
 from aiohttp import web
@@ -12,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from benchmarks._roi_print import aims
 from benchmarks._roi_run import cost
-from benchmarks._roi_workloads import Workload, agent, all_workloads, chat, classic, sums, unique
+from benchmarks._roi_workloads import Workload, agent, all_workloads, chat, classic, reworded, sums, unique
 from benchmarks.peers import mock_paid
 from benchmarks.peers.mock_paid import Bill, Paid, key_of, tokens_of
 
@@ -33,14 +32,25 @@ def test_nine_of_ten_of_the_classics_requests_are_repeats() -> None:
     systems = {ask.messages[0]["content"] for thread in workload.threads for ask in thread}
     assert len(systems) == 1
     assert tokens_of(systems.pop()) == 1000
-    # Some repeats are in other words, and have the same answer.
-    by_right: dict[str, Counter[str]] = {}
-    for thread in workload.threads:
-        (ask,) = thread
-        by_right.setdefault(ask.right["content"], Counter())[ask.messages[1]["content"]] += 1
-    assert max(map(len, by_right.values())) == 2
-    first = sum(max(wordings.values()) for wordings in by_right.values())
-    assert 220 <= first <= 280
+
+
+def test_a_classic_repeat_comes_after_its_first_answer() -> None:
+    asked = [ask.messages[1]["content"] for (ask,) in classic(300).threads]
+    assert len(set(asked[:20])) == 20
+    for text in set(asked):
+        places = [place for place, other in enumerate(asked) if other == text]
+        assert len(places) == 1 or places[1] - places[0] >= 20
+
+
+def test_four_of_five_reworded_requests_have_an_answer_that_was_given_before() -> None:
+    workload = reworded(120)
+    by_right: dict[str, set[str]] = {}
+    for (ask,) in workload.threads:
+        by_right.setdefault(ask.right["content"], set()).add(ask.messages[1]["content"])
+    assert (len(workload.threads), len(by_right)) == (120, 24)
+    assert sum(map(len, by_right.values())) > 60
+    # A wording never has two answers.
+    assert sum(map(len, by_right.values())) == len(set.union(*by_right.values()))
 
 
 def test_no_request_of_the_unique_traffic_comes_twice() -> None:
@@ -63,7 +73,7 @@ def test_an_agents_tools_answer_the_calls_that_were_made() -> None:
         answers = [message["tool_call_id"] for message in messages if message["role"] == "tool"]
         assert calls == answers != []
     assert len(workload.threads) == 8
-    assert workload.threads[3] in workload.threads[:3]
+    assert all(thread in workload.threads[:6] for thread in workload.threads[6:])
 
 
 def test_sums_are_right_and_not_learned_from() -> None:

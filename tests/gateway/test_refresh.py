@@ -49,6 +49,7 @@ async def refreshed(cache_control: str) -> list[Exchange]:
 async def test_it_is_fetched_past_the_cache_and_kept_to_who_asked(asked: str, sent: str) -> None:
     (again,) = await refreshed(asked)
     assert again.headers["cache-control"] == sent
+    assert not again.asked_for
 
 
 async def test_what_must_not_be_stored_is_not_fetched_to_be_stored() -> None:

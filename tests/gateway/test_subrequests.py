@@ -10,7 +10,7 @@ import pytest
 
 from gateway.answer import Answer, Events, EventStream
 from gateway.config.schema import Model, Price
-from gateway.errors import GatewayError, UpstreamGarbage, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamGarbage, UpstreamTimeout, UpstreamUnreachable
 from gateway.exchange import Call, Exchange
 from gateway.settlement import cost_of
 from gateway.subrequests import FRESH, Subrequests
@@ -139,3 +139,20 @@ async def test_it_ends_with_whoever_waits_for_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert isinstance(ended[0], type(outer.why_cancelled()))
+
+
+async def test_nobody_waits_longer_than_he_has_patience() -> None:
+    asked: list[Exchange] = []
+
+    async def stall(ex: Exchange) -> Answer:
+        asked.append(ex)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    subrequests = Subrequests()
+    subrequests.bind(stall)
+    with pytest.raises(UpstreamTimeout, match=r"within 0\.01 s") as late:
+        await subrequests.ask(request(), BODY, patience_s=0.01)
+    assert late.value.cause == "given_up"
+    (inner,) = asked
+    assert isinstance(inner.error, UpstreamTimeout), "the client has not left"

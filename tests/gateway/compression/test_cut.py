@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from gateway.compression.cut import HEAD, TAIL, cut_lines, without_noise
 
 LOG = [f"step {n} done" for n in range(1000)]
@@ -38,3 +40,9 @@ def test_a_short_output_and_source_code_stay_whole() -> None:
 def test_a_terminals_noise_goes() -> None:
     noisy = "\x1b[31mred\x1b[0m\n 10%\r 50%\r100%\nline\r\n" + "QUJD" * 200 + "\nend"
     assert without_noise(noisy) == "red\n100%\nline\r\n[800 characters of encoded data left out]\nend"
+
+
+def test_json_is_not_cut_in_lines() -> None:
+    records = json.dumps([{"id": n, "state": "error" if n == 200 else "fine"} for n in range(300)], indent=1)
+    assert cut_lines(records, "") == records
+    assert cut_lines(f"{records[:-2]}", "") != records[:-2]

@@ -190,10 +190,27 @@ async def test_streams_teach_as_well(tmp_path: Path) -> None:
 
 async def test_requests_that_no_small_model_could_be_judged_on_teach_nothing(tmp_path: Path) -> None:
     async with world(tmp_path, sums(mostly_right)) as it:
-        await it.ask(2, tools=[{"type": "function", "function": {"name": "f"}}])
+        await it.ask(2, n=2)
         await it.ask(1)
         await it.learned(1)
         assert it.asked("small") == 1
+
+
+async def test_a_model_is_not_asked_for_what_it_cannot_do_in_the_background_either(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    unable = {"FOREBAY__MODELS__SMALL__CAPABILITIES__TOOLS": "false"}
+    async with world(tmp_path, sums(mostly_right), environ=unable) as it:
+        assert await it.ask(2, tools=tools) == ["large"] * 2
+        await it.ask(1)
+        await it.learned(1)
+        assert it.asked("small") == 1
+
+
+async def test_calls_of_tools_teach_as_well(tmp_path: Path) -> None:
+    async with world(tmp_path, sums(mostly_right)) as it:
+        await it.ask(2, tools=[{"type": "function", "function": {"name": "f"}}])
+        await it.learned(2)
+        assert it.asked("small") == 2
 
 
 async def test_three_tiers_are_asked_in_turn_until_one_is_good_enough(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.compressed import Compressed
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
+from tests.gateway.support.tenants import bearer, key_of, tenant
 from tests.gateway.support.upstream import ScriptedUpstream
 from tests.gateway.support.windowed import Windowed, tokens_of
 
@@ -178,6 +179,7 @@ async def test_a_longer_model_reads_everything_if_it_is_worth_its_price(
         assert (
             headers["x-forebay-route"] == "big" == record["route"] and record["fit"]["strategy"] == "longer"
         )
+        assert headers["x-forebay-route-reason"].startswith("m holds 1000 tokens, and the prompt has ")
         assert model.answered[0]["messages"][0]["content"] == ASKED and model.answered[0]["model"] == "big"
     async with gateway_with(upstream, tmp_path, "{longer: [dear]}") as gateway:
         _, headers, record = await ask(gateway, ASKED)
@@ -463,6 +465,45 @@ async def test_old_turns_go_before_a_request_is_refused(
     assert sent[1]["content"] == note + messages[left_out + 1]["content"]
 
 
+ROUTE = """
+routes:
+  auto: {tiers: [m, big]}
+"""
+
+
+async def test_a_tier_whose_window_is_too_short_is_not_asked(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    config = CONFIG.format(url=upstream.base_url, fit="{}") + ROUTE
+    async with running_gateway(config, tmp_path) as gateway:
+        _, headers, record = await ask(gateway, ASKED, "auto")
+        assert headers["x-forebay-route"] == "big" and record["fit"] is None and record["attempts"] == 1
+        assert "m has too short a window" in record["route_reason"]
+        # Where none is long enough, the last one gets what fits.
+        _, headers, record = await ask(gateway, f"{town(500)}\n\n{QUESTION}", "auto")
+        assert headers["x-forebay-route"] == "big" and record["fit"]["strategy"] == "compress"
+        assert record["attempts"] == 1
+        # Whoever insists on the small one gets it; the others of the route are not his wish.
+        _, headers, record = await ask(gateway, ASKED, "auto", x_forebay_route="m")
+        assert headers["x-forebay-route"] == "m" and record["fit"]["strategy"] == "compress"
+
+
+async def test_where_the_hop_itself_fails_the_prompt_goes_as_it_came(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    class Broken:
+        name = "window"
+
+        async def shorten(self, overlong: Overlong, means: Means) -> str:
+            raise ZeroDivisionError
+
+    ways["window"] = Broken()
+    async with gateway_with(upstream, tmp_path) as gateway:
+        body, _, record = await ask(gateway, ASKED, status=400, x_forebay_compress="fit:window")
+        assert model.refused[0]["messages"][0]["content"] == ASKED
+        assert "It could not be made to fit" not in body["error"]["message"] and record["attempts"] == 1
+
+
 async def test_answers_are_cached_under_the_clients_own_prompt(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -483,6 +524,58 @@ async def test_answers_are_cached_under_the_clients_own_prompt(
 async def page(gateway: RunningGateway) -> str:
     async with gateway.get("/metrics") as response:
         return await response.text()
+
+
+async def test_calls_of_its_own_are_the_tenants(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    config = (
+        CONFIG.format(url=upstream.base_url, fit="{parallel: 1}")
+        + f"tenants: {json.dumps([tenant('t', rpm=4)])}"
+    )
+    async with running_gateway(config, tmp_path) as gateway:
+        body = chat("m", messages=[{"role": "user", "content": SUMMARY}])
+        async with gateway.post(body=body, **bearer(key_of("t"))) as response:
+            # Three calls were within the limit; the next way needs none.
+            assert response.status == 200 and len(model.answered) == 4
+            assert response.headers["x-ratelimit-remaining-requests"] == "3"
+        async with gateway.post(body=body, **bearer(key_of("t"))) as response:
+            assert response.status == 429
+
+
+class Careless:
+    """A strategy that asks with more than a prompt may have."""
+
+    name = "window"
+
+    async def shorten(self, overlong: Overlong, means: Means) -> str:
+        return await means.ask(f"{overlong.text}\n\n{overlong.question}", 10)
+
+
+async def test_calls_of_its_own_are_not_made_to_fit(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    ways["window"] = Careless()
+    async with gateway_with(upstream, tmp_path) as gateway:
+        _, _, record = await ask(gateway, ASKED, x_forebay_compress="fit:window")
+    assert len(model.refused) == len(model.answered) == 1 and record["fit"]["calls"] == 1
+    assert record["fit"]["strategy"] == "compress"
+
+
+async def test_an_answer_of_a_long_job_is_stored_without_its_comments(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    body = chat("m", messages=[{"role": "user", "content": SUMMARY}], stream=True)
+    async with gateway_with(upstream, tmp_path, cached=True) as gateway:
+        async with gateway.post(body=body) as response:
+            first = await response.text()
+        async with asyncio.timeout(10):
+            while 'forebay_cache_admissions_total{outcome="stored"} 5.0' not in await page(gateway):
+                await asyncio.sleep(0.005)
+        async with gateway.post(body=body) as response:
+            assert response.headers["x-forebay-cache"] == "hit-exact"
+            again = await response.text()
+    assert ": forebay" in first and ": forebay" not in again and "built in 1702" in again
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,12 @@ async def streamed(start: Start, route: str = "", **more: Any) -> tuple[bytes, s
 
 async def test_a_stream_that_takes_too_long_is_given_up(start: Start, two: Two) -> None:
     two.small.reply = never_ending(STREAMED[0], STREAMED[1])
-    received, reason = await streamed(start, ", hold_s: 0.05")
-    assert received == b"".join(SECOND) + DONE
+    async with start(route=", hold_s: 0.05") as gateway, gateway.post(body=ask(stream=True)) as response:
+        assert await response.read() == b"".join(SECOND) + DONE
+        reason = response.headers["x-forebay-route-reason"]
+        record = await gateway.settled(response.headers["x-forebay-request-id"])
     assert reason == "the small model's answer was not kept: it took longer than 0.05 s"
+    assert [call["error"] for call in record["calls"]] == ["given_up", None], "the client has not left"
     await two.small.left.wait()
 
 

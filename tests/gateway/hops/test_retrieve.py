@@ -491,6 +491,29 @@ async def test_an_upstream_that_takes_no_further_tool_is_asked_without(
     assert NAME not in upstream.received[1].body.decode()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_where_results_do_not_fit_the_model_answers_without_them(
+    gateway: RunningGateway, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        body = json.loads(received)
+        if len(body["messages"]) > 3:
+            error = b'{"error":{"message":"Too long.","type":"t","param":null,"code":"c"}}'
+            return await json_reply(error, 400)(request, received)
+        if NAME not in tool_names(body):
+            return await (stream_reply(*SAYS) if stream else json_reply(said("It was r150.")))(
+                request, received
+            )
+        if stream:
+            return await stream_reply(*own_events(id_in(body)))(request, received)
+        return await json_reply(said(None, own_call({"id": id_in(body)})))(request, received)
+
+    upstream.reply = reply
+    async with gateway.post(body=body_of(stream=stream)) as response:
+        assert response.status == 200 and "r150" in await response.text()
+    assert [len(body["messages"]) for body in bodies(upstream)] == [3, 5, 3]
+
+
 async def test_a_comment_keeps_the_connection_while_the_model_is_asked_again(
     gateway: RunningGateway, upstream: ScriptedUpstream
 ) -> None:

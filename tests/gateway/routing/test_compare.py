@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gateway.routing.compare import Comparer, by_form
@@ -54,6 +56,21 @@ def test_what_says_something_else_does_not(one: str, other: str) -> None:
 )
 def test_form_alone_does_not_always_tell(one: str, other: str) -> None:
     assert by_form(one, other) is None
+
+
+def calling(*calls: tuple[str, str]) -> bytes:
+    tools = [{"id": "c", "type": "function", "function": {"name": n, "arguments": a}} for n, a in calls]
+    message = {"role": "assistant", "content": None, "tool_calls": tools}
+    return json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}).encode()
+
+
+async def test_calls_of_tools_agree_if_they_do_the_same() -> None:
+    comparer = Comparer(None, None)
+    one = calling(("weather", '{"town": "Rome", "days": 2}'))
+
+    assert await comparer.agree(one, calling(("weather", '{ "days":2, "town":"Rome" }'))) is True
+    assert await comparer.agree(one, calling(("weather", '{"town": "Oslo"}'))) is False
+    assert await comparer.agree(one, completion("It rains.")) is False
 
 
 async def test_without_a_semantic_process_meanings_cannot_be_told() -> None:

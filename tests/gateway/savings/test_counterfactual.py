@@ -15,7 +15,9 @@ from gateway.config.schema import Model, Price
 from gateway.exchange import Call, Exchange, Route, Scoring, Tiers
 from gateway.savings.counterfactual import Counterfactual
 from gateway.savings.saved import Saved
+from gateway.window.outcome import Fitted
 from gateway.wire.request import Endpoint
+from gateway.wire.splice import Edit
 from gateway.wire.usage import PromptDetails, Usage
 from semantic_cache.directives import Directives
 from semantic_cache.entry import Entry
@@ -50,8 +52,11 @@ def call(model: Model, read: int, written: int, cached: int = 0, name: str = "m0
     return made
 
 
-def shorter(tokens: int) -> Compression:
-    return Compression("lossless", (), 1000 + tokens, 1000, {}, False, 0.0)
+def shorter(tokens: int, *, with_tool: bool = False) -> Compression:
+    edits = (Edit(0, 4 * tokens + 8, b"x" * 8),) if tokens >= 0 else (Edit(0, 0, b"x" * -4 * tokens),)
+    return Compression(
+        "lossless", edits, 1000 + tokens, 1000, {}, False, 0.0, with_tool=edits if with_tool else ()
+    )
 
 
 def stored(ex: Exchange, verdict: Any, *usages: Usage | None, endpoint: str = "chat") -> None:
@@ -132,6 +137,15 @@ def test_who_follows_a_call_saves_what_its_leader_paid() -> None:
     assert money(of(ex)) == {"coalesced": 1_200_000}
 
 
+def test_who_follows_a_call_into_its_error_saves_nothing() -> None:
+    ex = exchange(PLAIN)
+    failed = call(PLAIN, 0, 0)
+    failed.outcome.usage, failed.status, failed.error = None, 400, "400"
+    ex.cache = CacheState(Directives(), verdict="coalesced", followed=[failed])
+    ex.status = 400
+    assert Counterfactual(()).saved(ex) is None
+
+
 def test_an_heir_pays_for_the_call_and_saves_nothing() -> None:
     ex = exchange(PLAIN)
     ex.calls.append(call(PLAIN, 100, 10))
@@ -159,6 +173,27 @@ def test_the_provider_would_have_held_the_same_share_of_them() -> None:
     ex = exchange(LARGE)
     ex.calls.append(call(LARGE, 2000, 10, cached=1000, compression=shorter(500)))
     assert money(of(ex)) == {"compression": 250 * 10_000 + 250 * 5_000}
+
+
+def test_what_the_model_asked_back_for_is_compressions_to_pay() -> None:
+    ex = exchange(PLAIN)
+    ex.calls += [
+        call(PLAIN, 1000, 20, compression=shorter(500, with_tool=True)),
+        # What was found is in the prompt now: the rest is all that was left out of it.
+        call(PLAIN, 1300, 10, compression=shorter(200, with_tool=True)),
+    ]
+    saved = of(ex)
+    assert (saved.direct, saved.actual) == (15_200_000, 10_400_000 + 13_200_000)
+    assert money(saved) == {"compression": -8_400_000}
+    assert saved.layers["compression"].requests == 1
+
+
+def test_a_prompt_that_was_too_long_has_nothing_to_be_compared_with() -> None:
+    ex = exchange(PLAIN)
+    fitted = Fitted("turns", "m0", 1000, 5000, 900, True, 0, 4, 0, 0.1, True)
+    ex.calls.append(call(PLAIN, 100, 10, compression=shorter(4000), fitted=fitted))
+    saved = of(ex)
+    assert (saved.direct, saved.actual, saved.layers) == (1_200_000, 1_200_000, {})
 
 
 def test_a_smaller_models_answer_saves_the_difference() -> None:
@@ -307,7 +342,7 @@ def exchanges(draw: st.DrawFn, *, inner: bool = True) -> Exchange:
         made.status = draw(st.sampled_from([200, 500, None]))
         made.error = draw(st.sampled_from([None, "500", "client_disconnect"]))
         if draw(st.booleans()):
-            made.compression = shorter(draw(st.integers(-10, 10_000)))
+            made.compression = shorter(draw(st.integers(-10, 10_000)), with_tool=draw(st.booleans()))
         if draw(st.booleans()) and draw(st.booleans()):
             made.outcome.usage = None
         ex.calls.append(made)

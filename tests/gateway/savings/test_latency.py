@@ -47,6 +47,13 @@ def test_where_tokens_never_vary_it_is_the_mean() -> None:
     assert latencies.seconds("m", 5000, 900) == pytest.approx(1.5, rel=0.02)
 
 
+def test_tokens_that_hardly_vary_tell_nothing_of_others() -> None:
+    latencies, chance = Latencies(), Random(2)
+    for _ in range(50):
+        see(latencies, 1016 + chance.randrange(-5, 6), 150, 1.5 + chance.random() / 5)
+    assert latencies.seconds("m", 0, 150) == pytest.approx(1.6, abs=0.05)
+
+
 def test_more_tokens_never_take_less_time() -> None:
     latencies = Latencies()
     for at in range(50):

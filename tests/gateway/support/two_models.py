@@ -18,8 +18,8 @@ from tests.gateway.support.upstream import ScriptedUpstream, chunk, completion, 
 
 TWO_MODELS = """
 upstreams:
-  near: {{kind: openai, base_url: "{near}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
-  far: {{kind: openai, base_url: "{far}", timeouts: {{connect: 1, first_byte: 20, idle: 20}}}}
+  near: {{kind: openai, base_url: "{near}", timeouts: {{connect: 20, first_byte: 20, idle: 20}}}}
+  far: {{kind: openai, base_url: "{far}", timeouts: {{connect: 20, first_byte: 20, idle: 20}}}}
 models:
   small: {{upstream: near, model: tiny, price: {{input: 1, output: 2}}{small}}}
   large: {{upstream: far, model: huge, price: {{input: 10, output: 20}}{large}}}

@@ -100,3 +100,22 @@ def test_what_is_no_chunk_stays_as_it_is() -> None:
         *SseParser(1 << 20).feed(in_lines(completion(None))),
     ]
     assert events_without_logprobs(events) == events
+
+
+@pytest.mark.parametrize(
+    ("delta", "more", "stays"),
+    [
+        ({}, {}, False),
+        ({"content": ""}, {}, True),
+        ({}, {"finish_reason": "stop"}, True),
+        ({}, {"stop_reason": 7}, True),
+    ],
+)
+def test_a_chunk_of_nothing_but_probabilities_would_not_have_come(
+    delta: dict[str, Any], more: dict[str, Any], stays: bool
+) -> None:
+    choice = {"index": 0, "delta": delta, "logprobs": LOGPROBS, "finish_reason": None, **more}
+    for chunk, kept in ((choice, stays), (choice | {"logprobs": None}, True)):
+        data = json.dumps({"choices": [chunk]}, separators=(",", ":")).encode()
+        event = Event(b"data: " + data + b"\n\n", data)
+        assert bool(events_without_logprobs([event])) is kept

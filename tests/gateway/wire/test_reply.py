@@ -44,7 +44,7 @@ def test_a_stream_says_what_the_whole_answer_says(
         "".join(texts),
         [ToolCall(name, "".join(parts)) for name, parts in calls],
         finish,
-        [Token(-0.5, (-1.0,))],
+        [Token(-0.5, (-1.0,), "a")],
     )
     assert added == whole.text
 

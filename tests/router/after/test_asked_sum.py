@@ -36,7 +36,7 @@ def test_bare_sums_are_read(prompt: str, value: float) -> None:
 )
 def test_all_else_is_none(prompt: str) -> None:
     assert asked_sum(prompt) is None
-    assert asked_sum_signs(prompt, "7") == {}
+    assert asked_sum_signs(prompt, "7") == {"asked_sum": 0}
 
 
 @pytest.mark.parametrize("answer", ["42", "17 + 25 = 42, as 17 is no 7", "It is 42."])

@@ -20,14 +20,27 @@ def test_quantiles_see_the_weak_spot_that_the_mean_hides() -> None:
 
 
 def test_margins_and_entropy_come_from_the_alternatives() -> None:
-    sure = Token(log(0.98), (log(0.98), log(0.01)))
+    sure = Token(log(0.9), (log(0.9), log(0.05)))
     torn = Token(log(0.5), (log(0.5), log(0.5)))
 
     signs = logprob_signs([sure, torn])
 
-    assert signs["margin_q10"] == pytest.approx(0.1 * log(98))
+    assert signs["margin_q10"] == pytest.approx(0.1 * log(18))
     assert signs["entropy_most"] == pytest.approx(log(2))
-    assert logprob_signs([sure])["entropy_mean"] < logprob_signs([torn])["entropy_mean"]
+    assert 0 < logprob_signs([sure])["entropy_most"] < logprob_signs([torn])["entropy_most"]
+
+
+def test_beyond_sure_nothing_counts() -> None:
+    signs = [logprob_signs([Token(log(p), (log(p), log(q)))]) for p, q in ((0.96, 0.04), (0.999, 0.0001))]
+
+    assert [sign["entropy_most"] for sign in signs] == [0, 0]
+    assert signs[0]["margin_mean"] == signs[1]["margin_mean"] == pytest.approx(log(19))
+
+
+def test_alternatives_may_come_in_any_order() -> None:
+    token = Token(log(0.6), (log(0.1), log(0.6), log(0.3)))
+
+    assert logprob_signs([token])["margin_mean"] == pytest.approx(log(2))
 
 
 def test_without_alternatives_there_is_no_margin() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.fit.knobs import for_budget, for_quality, probabilities
-from router.policy.escalation import ALL_LARGE, of_share
+from router.fit.knobs import for_budget, for_quality, of_share, probabilities
+from router.policy.escalation import ALL_LARGE
 
 
 def sample(seed: int, count: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def test_it_is_not_bought_by_escalating_everything() -> None:
     needed = min(
         share
         for share in np.arange(0, 1, 0.01)
-        if realised(of_share(scores.tolist(), share), scores, weak, strong) >= 0.9
+        if realised(of_share(scores, share), scores, weak, strong) >= 0.9
     )
 
     assert probabilities(escalation, scores).mean() <= 1.25 * needed
@@ -50,6 +50,19 @@ def test_a_score_that_tells_nothing_becomes_a_coin() -> None:
 
     assert escalation.threshold == 0
     assert 0.5 < escalation.share < 1
+
+
+def test_scores_that_are_not_trusted_save_no_more_calls_than_a_coin() -> None:
+    scores, weak, strong = sample(3)
+
+    calls = [
+        probabilities(for_quality(scores, weak, strong, 0.9, trust=trust), scores).mean()
+        for trust in (1.0, 0.5, 0.0)
+    ]
+
+    assert calls[0] < calls[1] < calls[2]
+    coin = for_quality(np.zeros(800), weak, strong, 0.9)
+    assert calls[2] == pytest.approx(coin.share, abs=0.05)
 
 
 def test_with_few_outcomes_everything_goes_to_the_large_tier() -> None:
@@ -83,4 +96,4 @@ def test_a_budget_below_the_small_tiers_cost_cannot_be_kept() -> None:
 def test_a_share_is_met_exactly_whatever_the_ties(scores: list[int], share: float) -> None:
     values = np.array(scores, dtype=float)
 
-    assert probabilities(of_share(values.tolist(), share), values).mean() == pytest.approx(share, abs=1e-6)
+    assert probabilities(of_share(values, share), values).mean() == pytest.approx(share, abs=1e-6)

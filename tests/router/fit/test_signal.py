@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.fit.folds import folds
-from router.fit.signal import auroc, measure
+from router.fit.signal import Signal, auroc, measure
 
 PARTS = folds(1000, 5, 0)
 
@@ -64,6 +64,26 @@ def test_where_the_large_model_is_no_better_nothing_helps() -> None:
 
     assert not signal.helps
     assert "no better" in signal.said("length")
+
+
+def test_what_hardly_passes_is_hardly_believed_and_what_passes_well_is() -> None:
+    trust = [
+        Signal(0.5 + t * 0.02, 0.5 + (t - 1.96) * 0.02, 0.2).trust for t in (1.9, 2.2, 2.5, 3.0, 4.0, 8.0)
+    ]
+
+    assert trust == sorted(trust)
+    assert trust[0] == 0
+    assert trust[1] < 0.1 < trust[2] < 0.6 < trust[3] < 0.95 < trust[4]
+    assert trust[5] == pytest.approx(1)
+
+
+def test_a_gain_that_was_picked_for_being_large_is_near_the_true_one_when_trusted() -> None:
+    seen = np.random.default_rng(0).normal(2.5, 1, 4000)
+    passed = [Signal(0.5 + t / 100, 0.5 + (t - 1.96) / 100, 0.2) for t in seen if t > 1.96]
+
+    believed = np.mean([signal.trust * (signal.recovered - 0.5) * 100 for signal in passed])
+
+    assert abs(believed - 2.5) < abs(np.mean([(signal.recovered - 0.5) * 100 for signal in passed]) - 2.5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.policy.escalation import ALL_LARGE, FARTHEST, Escalation, of_share
+from router.policy.escalation import ALL_LARGE, FARTHEST, Escalation, escalate_share
 
 
 def test_above_the_threshold_all_are_escalated_and_below_none() -> None:
@@ -27,7 +27,7 @@ def test_as_long_as_nothing_is_known_everything_is() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.3, 1.0])
 def test_a_share_takes_the_highest_and_shares_ties_out(share: float) -> None:
     scores = [0.0, 1.0, 1.0, 1.0, 2.0, 3.0, 3.0, 4.0]
-    escalation = of_share(scores, share)
+    escalation = escalate_share(scores, share)
 
     assert sum(map(escalation.probability, scores)) == pytest.approx(share * len(scores))
     assert escalation.probability(4.0) >= escalation.probability(0.0)

@@ -114,6 +114,22 @@ def test_what_cannot_be_taken_back_goes_to_the_last_tier() -> None:
     assert learned().first(judgeable=False).tier == 1
 
 
+def test_it_goes_to_a_small_one_of_which_nearly_any_answer_would_be_kept() -> None:
+    route = Route().learn(outcomes(600, right=lambda sure: 0.995))
+
+    choice = route.first(judgeable=False)
+    assert choice.tier == 0 and not choice.judged
+    assert "nearly any answer would be kept" in choice.reason
+
+
+def test_where_the_last_tier_is_not_able_the_largest_that_is_answers() -> None:
+    route = learned((SMALL, MIDDLE, LARGE))
+
+    assert route.first(able=(False, True, False)).tier == 1
+    assert route.after(UNSURE, tier=1, able=(False, True, False)).tier == 1
+    assert route.after(UNSURE, able=(True, True, False)).tier == 1
+
+
 def test_a_tier_that_is_not_able_is_passed_over() -> None:
     route = learned((SMALL, MIDDLE, LARGE))
 
@@ -288,12 +304,15 @@ def test_a_request_always_comes_to_an_end_at_a_tier_that_can_take_it(data: st.Da
     tiers = [Terms(str(at), *(data.draw(st.floats(0, 1e-4)) for _ in range(2))) for at in range(count)]
     knob = data.draw(st.sampled_from([Quality(0.95), Budget(0.01), Latency(1.0)]))
     route = Route(tiers, knob, data.draw(st.sampled_from([None, PRIOR])))
-    able = (*(data.draw(st.booleans()) for _ in range(count - 1)), True)
+    able = tuple(data.draw(st.booleans()) for _ in range(count))
+    able = able if any(able) else (True,) * count
+    last = max(at for at, can in enumerate(able) if can)
     facts = route.facts(able=able, judgeable=data.draw(st.booleans()), draw=data.draw(st.floats(0, 0.99)))
     choice, heard = route.policy.first(facts), {}
-    while choice.tier not in heard and choice.tier != count - 1:
+    while choice.tier not in heard and choice.tier != last:
         assert able[choice.tier] and choice.judged
         heard[choice.tier] = data.draw(st.sampled_from([SURE, UNSURE, BROKEN]))
         before, choice = choice, route.policy.after(facts, heard)
         assert choice.tier >= before.tier and choice.reason
-    assert choice.tier == count - 1 or heard[choice.tier] is not BROKEN
+    assert able[choice.tier]
+    assert choice.tier == last or heard[choice.tier] is not BROKEN
