@@ -28,12 +28,12 @@ def print_head(machine: Figures) -> None:
 def print_one(workload: Workload, systems: Mapping[str, Figures]) -> None:
     """Print a table for one kind of traffic."""
     print(f"\n{workload.name}: {workload.asks} requests, {workload.callers} callers; {workload.about}")
-    columns = ("USD", "mean ms", "p50 ms", "p95 ms", "calls", "errors", "wrong", "late ms")
+    columns = ("USD", "mean ms", "p50 ms", "p95 ms", "calls", "errors", "wrong", "late ms", "cpu ms")
     print(f"  {'':<12}" + "".join(f"{column:>11}" for column in columns))
     for name, of in systems.items():
         cells = [f"{of['usd']:.5f}", f"{of['mean_ms']:.1f}", f"{of['p50_ms']:.1f}", f"{of['p95_ms']:.1f}"]
         cells += [str(of[figure]) for figure in ("upstream_requests", "errors", "wrong")]
-        cells.append(f"{of['timer_late_ms']:.1f}")
+        cells += [f"{of[figure]:.1f}" for figure in ("timer_late_ms", "server_cpu_ms")]
         print(f"  {name:<12}" + "".join(f"{cell:>11}" for cell in cells))
     ours = systems["forebay"]
     print(
@@ -64,7 +64,7 @@ def aims(found: Found) -> Iterator[str]:
     if (classic := found.get("classic")) is not None:
         cheaper, faster = classic["forebay"]["cheaper"], classic["forebay"]["faster"]
         yield f"classic: {cheaper:.1%} cheaper, aim {CLASSIC_CHEAPER:.0%}: {_met(cheaper >= CLASSIC_CHEAPER)}"
-        yield f"classic: {faster:.1f}x faster, aim {CLASSIC_FASTER:g}x: {_met(faster >= CLASSIC_FASTER)}"
+        yield f"classic: {faster:.2f}x faster, aim {CLASSIC_FASTER:g}x: {_met(faster >= CLASSIC_FASTER)}"
     if (unique := found.get("unique")) is not None:
         added = unique["forebay"]["added_mean_ms"]
         slower = added / unique["direct"]["mean_ms"]

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from benchmarks._load import CHAT
+from benchmarks._load import CHAT, cpu_seconds
 from benchmarks._roi_workloads import Ask, Workload
 from benchmarks.peers.gateways import Running
 from benchmarks.peers.mock_paid import Bill
@@ -63,6 +63,8 @@ class Replay:
     """The gateway's own account."""
     late_ms: float
     """How late a timer of this process came, in the mean: what a busy machine adds to every step."""
+    cpu_ms: float
+    """CPU of the server and its child processes, a request."""
 
     def figures(self) -> Figures:
         """Return what is printed."""
@@ -76,6 +78,7 @@ class Replay:
             "errors": len(self.errors),
             "wrong": self.wrong,
             "timer_late_ms": round(self.late_ms, 2),
+            "server_cpu_ms": round(self.cpu_ms, 2),
             "upstream_requests": self.bill.requests,
         }
         if self.savings is not None:
@@ -136,9 +139,11 @@ async def replay(
                     wrong += not _is_right(got, ask)
 
     late: list[float] = []
+    cpu = cpu_seconds(target.running.process.pid)
     watching = asyncio.create_task(_watch_timers(late))
     await asyncio.gather(*(caller() for _ in range(workload.callers)))
     watching.cancel()
+    cpu_ms = (cpu_seconds(target.running.process.pid) - cpu) * 1000 / workload.asks
     if len(errors) > len(ms) // 10:
         raise BadRun(f"{target.running.name}: {len(errors)} errors, such as {errors[0][:500]}")
     bill = (await _bill(http, paid, target.key)).less(before)
@@ -147,7 +152,7 @@ async def replay(
         ours = savings["total"]["actual_usd"]
         if whole_bill and abs(ours - cost(bill)) > 1e-9 * max(1, bill.requests):
             raise BadRun(f"{workload.name}: the gateway counted ${ours}, the paid model ${cost(bill)}")
-    return Replay(ms, wrong, errors, verdicts, bill, savings, statistics.fmean(late or [0.0]))
+    return Replay(ms, wrong, errors, verdicts, bill, savings, statistics.fmean(late or [0.0]), cpu_ms)
 
 
 async def _watch_timers(late: list[float]) -> None:

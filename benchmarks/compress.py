@@ -1,7 +1,7 @@
 """The prompt compressor on questions over documents and on look-ups of keys, beside simple baselines.
 
-    python -m benchmarks.compress --data DIR [--answers N] [--scored N] [--overlong N]
-        [--summaries] [--yarn] [--json]
+    python -m benchmarks.compress --data DIR [--answers N] [--scored N] [--overlong N] [--summaries] [--yarn]
+        [--only SET] [--json]
 
 `recall_4x`: share of prompts, made 4 times smaller, in which an answer is left outside of the question.
 `ratio_4x`: how many times smaller the whole message became. `hard_…`: all distractors are those that share
@@ -75,6 +75,7 @@ PATIENCE_S = 60.0
 MULTI_DOCUMENT, KEY_VALUE = "nq_multidoc.jsonl", "kv_retrieval.jsonl"
 OVERLONG = "overlong"
 REPLAY = "replay"
+_LOWER_IS_BETTER = ("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_", "reads_")
 YARN_DEPTHS = (100, 50)
 _MARK = re.compile(r'"?\[[^\[\]\n]*left out\]"?(?::"[^"\n]*")?')
 _ATOM = re.compile(r"[\w.:/-]*\d[\w.:/-]*")
@@ -308,6 +309,18 @@ async def compare_engine(
     return await _compress_engine.measure(model, multi_document(records), shorten, answers)
 
 
+async def compare_overlong(
+    records: Sequence[dict[str, Any]], rank: Rank, each: int, *, summaries: bool, yarn: bool
+) -> tuple[Figures, dict[str, Figures]]:
+    """Return our figures for texts longer than the window, and the peers'."""
+    model = ModelStore().path(DEFAULT_MODEL)
+    results = await _overlong.measure(model, records, rank, each, summaries=summaries)
+    if yarn:
+        results |= await _overlong.measure_yarn(model, records, YARN_DEPTHS)
+    print(f"\n{OVERLONG}\n{_overlong.table(results)}", flush=True)
+    return _overlong.published(results)
+
+
 async def compare_read(
     records: Sequence[dict[str, Any]], rank: Rank, questions: int
 ) -> tuple[Figures, dict[str, Figures]]:
@@ -322,18 +335,6 @@ async def compare_read(
     return await _compress_perplexity.compare(
         ModelStore().path(DEFAULT_MODEL), cases, sorted(RATIOS), shorten
     )
-
-
-async def compare_overlong(
-    records: Sequence[dict[str, Any]], rank: Rank, each: int, *, summaries: bool, yarn: bool
-) -> tuple[Figures, dict[str, Figures]]:
-    """Return our figures for texts longer than the window, and the peers'."""
-    model = ModelStore().path(DEFAULT_MODEL)
-    results = await _overlong.measure(model, records, rank, each, summaries=summaries)
-    if yarn:
-        results |= await _overlong.measure_yarn(model, records, YARN_DEPTHS)
-    print(f"\n{OVERLONG}\n{_overlong.table(results)}", flush=True)
-    return _overlong.published(results)
 
 
 async def compare(
@@ -375,7 +376,6 @@ async def compare(
                 for peer, values in theirs.items():
                     peers.setdefault(peer, {})[REPLAY] = values
             if overlong and (data / MULTI_DOCUMENT).exists() and (not only or OVERLONG in only):
-                say("texts longer than the window")
                 figures[OVERLONG], theirs = await compare_overlong(
                     read(data / MULTI_DOCUMENT), rank, overlong, summaries=summaries, yarn=yarn
                 )
@@ -417,14 +417,7 @@ def bench(
     figures, peers = asyncio.run(
         compare(data, only, answers, scored, overlong, summaries=summaries, yarn=yarn)
     )
-    higher = {
-        key
-        for file in figures.values()
-        for key in file
-        if not key.startswith(
-            ("ms_", "hard_ms_", "ttft_", "worst_cost_", "retrieved_", "hard_retrieved_", "reads_")
-        )
-    }
+    higher = {key for file in figures.values() for key in file if not key.startswith(_LOWER_IS_BETTER)}
     ratios: dict[str, dict[str, Figures]] = {}
     for name, of_file in figures.items():
         if name == OVERLONG:

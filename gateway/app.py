@@ -129,7 +129,13 @@ def build_gateway(
     live = LiveRoutes(config, open_outcomes(config.state.store), metrics, telemetry.tracer, subrequests)
     route = RouteByName(config, live.policies)
     call = Step(CallUpstream(upstreams, telemetry.tracer, metrics))
-    scorer = _scorer(config, route, upstreams, telemetry, metrics)
+
+    def scores(model: str) -> Scorer:
+        found = route.find(model)
+        return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)
+
+    live.score_with(config, scores)
+    scorer = None if config.compress.scorer is None else scores(config.compress.scorer.model)
     shrink = _Shrink(config, telemetry, metrics, route.find, windows, subrequests, scorer)
     cached = _Cached.of(config, shrink, call, telemetry, metrics, drain, semantic, subrequests, live)
     first = [
@@ -338,20 +344,7 @@ def _cascaded(
         return rest
     if live.learners:
         rest = [Step(HearTier()), *rest]
-    hop = Cascade(routes, telemetry.tracer, Pipeline(rest).run, subrequests, client, fits=fits)
+    following, tracer = Pipeline(rest).run, telemetry.tracer
+    hop = Cascade(routes, tracer, following, subrequests, client, fits=fits, features=live.features)
     cascade = Step(hop, OnFailure.OPEN)
     return [Step(WatchRoute(live.learners)), cascade, *rest] if live.learners else [cascade, *rest]
-
-
-def _scorer(
-    config: Config,
-    route: RouteByName,
-    upstreams: Mapping[str, Upstream],
-    telemetry: Telemetry,
-    metrics: GatewayMetrics,
-) -> Scorer | None:
-    """Return the way to the model that scores prompts, if there shall be one."""
-    if config.compress.scorer is None:
-        return None
-    found = route.find(config.compress.scorer.model)
-    return Scorer(found, upstreams[found.target.upstream], telemetry.tracer, metrics)

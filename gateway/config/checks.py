@@ -73,11 +73,11 @@ def _check_judging(name: str, route: RouteConfig, config: Config, document: Node
 
 
 _KNOBS = ("quality", "budget", "latency")
-_LEARNING = (*_KNOBS, "shadow", "judge")
+_LEARNING = (*_KNOBS, "shadow", "judge", "perplexity")
 
 
 def _check_knobs(name: str, route: RouteConfig, config: Config, document: Node) -> None:
-    given = [key for key in _LEARNING if getattr(route, key) is not None]
+    given = [key for key in _LEARNING if (said := getattr(route, key)) is not None and said is not False]
     if given and len(route.tiers) == 1:
         raise ConfigError(
             f"{_place(document, 'routes', name, given[0])}: with one tier there is nothing for "
@@ -97,6 +97,8 @@ def _check_knobs(name: str, route: RouteConfig, config: Config, document: Node) 
             if config.models[tier].price is None:
                 place = _place(document, "routes", name, "budget")
                 raise ConfigError(f"{place}: a budget needs the price of every tier, and '{tier}' has none")
+    if route.perplexity:
+        _check_scorer(route.tiers[0], config, _place(document, "routes", name, "perplexity"))
     names = {*config.models, *config.routes} - {ANY_MODEL, name}
     if route.judge is not None and route.judge not in names:
         place = _place(document, "routes", name, "judge")
@@ -205,7 +207,8 @@ def _check_compress(config: Config, document: Node) -> None:
     elif mode.kind == "fit":
         raise ConfigError(f"{place}: 'compress.fit: null' switches off what 'compress.mode: fit' asks for")
     if config.compress.scorer is not None:
-        _check_scorer(config.compress.scorer.model, config, document)
+        place = _place(document, "compress", "scorer", "model")
+        _check_scorer(config.compress.scorer.model, config, place)
 
 
 def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
@@ -226,8 +229,7 @@ def _check_fit(fit: FitConfig, config: Config, document: Node) -> None:
             raise ConfigError(f"{place}: say how long the window of '{name}' is: 'models.{name}.context'")
 
 
-def _check_scorer(name: str, config: Config, document: Node) -> None:
-    place = _place(document, "compress", "scorer", "model")
+def _check_scorer(name: str, config: Config, place: Place) -> None:
     model = config.models.get(name)
     if model is None or name == ANY_MODEL:
         raise ConfigError(f"{place}: there is no model '{name}'{_near(name, config.models)}")

@@ -189,6 +189,9 @@ class RouteConfig(Struct, frozen=True):
     """How a stream goes whose answer is judged; `x-forebay-stream` says it for one request."""
     hold_s: Seconds = 30.0
     """How long a stream is held back before the last model is asked."""
+    perplexity: bool = False
+    """Ask the smallest model how surprising the question is, as one sign of whether it can answer; for routes
+    that learn. The model must answer `prompt_logprobs`."""
     classifier: Classifier | None = None
     self_check: bool = False
     """Ask the small model whether its answer is right, where that is not clear."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from gateway.answer import Answer, EventStream
 from gateway.compression.mode import OFF
@@ -20,6 +21,7 @@ from gateway.hops.speculative import Speculation
 from gateway.pipeline import Next
 from gateway.routing.case import Case, Fits, ForTheLast, read_case
 from gateway.routing.classifier import Classify
+from gateway.routing.features import Features
 from gateway.routing.second_look import SecondLook
 from gateway.routing.sessions import Sessions
 from gateway.routing.small_answer import small_answer
@@ -44,6 +46,8 @@ class _Beside:
     sessions: Sessions
     classifier: Classify | None
     second_look: SecondLook | None
+    features: Features | None
+    """There if the route learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class Cascade:
         client: SemanticClient | None = None,
         *,
         fits: Fits,
+        features: Mapping[str, Features] = MappingProxyType({}),
     ) -> None:
         """`rest` runs the hops that follow, also when this one has returned: a stream that is taken back goes
         on with another model. `client` compares texts, where there is a semantic process."""
@@ -144,6 +149,7 @@ class Cascade:
                 SecondLook(subrequests, client, self_check=route.self_check, samples=route.samples)
                 if route.self_check or route.samples > 1
                 else None,
+                features.get(name),
             )
             for name, route in routes.items()
         }
@@ -174,6 +180,10 @@ class Cascade:
             except ForTheLast as why:
                 ex.reason = str(why)
                 return await next(ex)
+            if beside.features is not None:
+                case = case.knowing(await beside.features.of(ex, case.question, span))
+            if ex.watched is not None:
+                ex.watched.signs = case.facts.query.signs
             run = _Run(ex, tiers, beside, case, streams, Choice(len(tiers.routes) - 1, ""))
             await self._begin(run)
             if run.judges() and run.speculates():

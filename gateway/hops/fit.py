@@ -47,10 +47,10 @@ class Fit:
         if ex.fit.kind == "off" or ex.endpoint is not Endpoint.CHAT or ex.origin is not None:
             return await next(ex)
         assert ex.route is not None and ex.view is not None
+        self._windows.watch(ex)
         too_long = await self._windows.measure(ex, ex.route)
         refusal = None
         if too_long is None:
-            self._windows.watch(ex)
             answer = await next(ex)
             if answer.status < 400:
                 return answer
@@ -73,16 +73,19 @@ class Fit:
         self, ex: Exchange, next: Next, too_long: Overlength, refusal: Answer | None, tell: Tell
     ) -> Answer:
         """Return the answer to a prompt that has been made to fit; of estimates, two may be wrong."""
-        able = await self._shorten(ex, too_long, tell, certain=too_long.exact or refusal is not None)
+        fits = await self._shorten(ex, too_long, tell, certain=too_long.exact or refusal is not None)
+        if refusal is not None:
+            return await next(ex) if fits else refusal
         answer = await next(ex)
-        if able and refusal is None and (again := await self._windows.learn(ex, answer)) and again.limit > 0:
-            await self._shorten(ex, again, tell, certain=True)
-            return await next(ex)
+        if fits and (again := await self._windows.learn(ex, answer)) is not None and again.limit > 0:
+            return await self._fit(ex, next, again, answer, tell)
         return answer
 
     async def _shorten(self, ex: Exchange, too_long: Overlength, tell: Tell, *, certain: bool) -> bool:
-        """Change what the upstream gets; return whether that went as it should. Raises PromptTooLong if the
-        prompt certainly has to be shorter and cannot."""
+        """Change what the upstream gets; return whether it fits then, as far as is known.
+
+        Raises PromptTooLong if the prompt is certainly too long, and all that was tried is not enough.
+        """
         ex.compression = ex.fitted = None
         started = time.monotonic()
         span = self._tracer.start(names.FIT, parent=ex.span)
@@ -95,9 +98,9 @@ class Fit:
         try:
             await fitting.run()
             outcome = "failed" if ex.fitted is None else "fitted"
-            if ex.fitted is None and certain:
+            if ex.fitted is None and certain and (fitting.tried or too_long.exact):
                 raise _error(ex, too_long, fitting)
-            return True
+            return ex.fitted is not None
         except GatewayError as error:
             span.fail(type(error).__name__)
             raise

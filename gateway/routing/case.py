@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from gateway.compression.remembered import digest
 from gateway.exchange import Exchange, Route, Tiers
@@ -52,6 +54,13 @@ class Case:
     def most(self) -> int:
         """The largest tier that can take the request."""
         return len(self.facts.able) - 1 - self.facts.able[::-1].index(True)
+
+    def knowing(self, signs: Mapping[str, float]) -> Case:
+        """Return the case with more signs of its query."""
+        if not signs:
+            return self
+        query = replace(self.facts.query, signs={**self.facts.query.signs, **signs})
+        return replace(self, facts=replace(self.facts, query=query))
 
     def first(self, tiers: Tiers) -> tuple[Choice, bool]:
         """Return where the request begins, and whether its conversation is why."""
@@ -115,7 +124,8 @@ def _turn(ex: Exchange, asked: Asked, sessions: Sessions) -> Turn:
     assert ex.view is not None and ex.route is not None
     place = ex.view.spans["messages"]
     named = ex.session is not None
-    what: Mapping[str, Any] | list[Any] | str = ex.session if ex.session is not None else asked.beginning()
+    # As JSON again: only there may a number have any size.
+    what = msgspec.json.encode(ex.session if ex.session is not None else asked.beginning())
     key = digest(ex.tenant, ex.route.label, named, what)
     # Whoever names a conversation need not send what was said in it.
     return sessions.turn(ex.tenant, key, ex.body[place.start : place.end], goes_on=named or asked.goes_on())

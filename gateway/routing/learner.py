@@ -19,6 +19,7 @@ from gateway.errors import StateUnavailable
 from gateway.exchange import Exchange, Route
 from gateway.routing.compare import Comparer
 from gateway.routing.needs import lacks, needs_of
+from gateway.routing.past import Past
 from gateway.routing.shadow import Shadow
 from gateway.routing.small_answer import small_answer
 from gateway.state.outage import Outage
@@ -31,12 +32,13 @@ from router.after.signs import signs_of
 from router.before.query_signs import query_signs
 from router.online.experience import Experience, fit
 from router.online.tried import Tried
+from router.online.vouch import LEAST
 from telemetry.ids import new_id
 from telemetry.metrics import GatewayMetrics
 
 LEARNING = 0.1
-"""How often a smaller tier that nothing vouches for yet is asked in the background: it costs little, and
-without outcomes it would never be."""
+"""How often a smaller tier that was passed over is asked in the background, as long as little is known of it
+or nothing vouches for it: it costs little, and without outcomes it would never be asked at all."""
 MAX_SHADOWS = 16
 MAX_COMPARISONS = 64
 """Beyond these many at once, requests teach nothing: the process has better things to do."""
@@ -64,6 +66,7 @@ class Learner:
         prior: Confidence | None,
         shadow: Shadow,
         comparer: Callable[[], Comparer],
+        past: Past,
         store: OutcomeStore,
         outage: Outage,
         metrics: GatewayMetrics,
@@ -75,6 +78,7 @@ class Learner:
         self._prior = prior
         self._shadow = shadow
         self._comparer = comparer
+        self.past = past
         self._store = store
         self._outage = outage
         self._metrics = metrics
@@ -186,7 +190,8 @@ class Learner:
             return 0.0
         if kept:
             return self._settings.shadow
-        unknown = any(not self.experience.believes(tenant, tier.label).vouched for tier in missing)
+        beliefs = [self.experience.believes(tenant, tier.label) for tier in missing]
+        unknown = any(belief.outcomes < LEAST or not belief.vouched for belief in beliefs)
         return max(self._settings.shadow, LEARNING if unknown else 0.0)
 
     async def _learn(
@@ -211,7 +216,12 @@ class Learner:
             self._metrics.route_shadow_cost(self._settings.name, usd)
         if last not in said:
             return
-        comparer, signs = self._comparer(), query_signs(question, tools=bool(asked.tools))
+        comparer = self._comparer()
+        # What was not known when it was decided must not be learned from.
+        signs = ex.watched.signs if ex.watched is not None else None
+        if signs is None:
+            signs = query_signs(question, tools=bool(asked.tools))
+        key = "" if ex.cache is None or ex.cache.key is None else ex.cache.key.digest.hex()
         found = []
         for tier in self.experience.small:
             if tier not in said:
@@ -237,11 +247,13 @@ class Learner:
                 Tried(
                     new_id(), ex.tenant, tier, self._clock(), signs,
                     await asyncio.to_thread(signs_of, answer), agrees, weight, tier == given,
+                    key,
                 )
             )  # fmt: skip
         self.learnt(found)
 
     def _take(self, tried: Any) -> None:
+        self.past.note(tried)
         for tier, why in self.experience.add(tried).items():
             self.drifted(tier, why)
         if self.experience.due and not self._fitting:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
+from gateway.compression.perplexity.scorer import Scorer
 from gateway.config.schema import Config
 from gateway.judge import Judge
 from gateway.routing.compare import Comparer
+from gateway.routing.features import Features
 from gateway.routing.learner import Learner, Settings
+from gateway.routing.past import Past
 from gateway.routing.policy import DEFAULT_SHADOW, knob_of, learns, terms_of
 from gateway.routing.shadow import Shadow
 from gateway.state.outage import Outage
@@ -41,6 +45,8 @@ class LiveRoutes:
     ) -> None:
         self.policies: dict[str, Policy] = {}
         self.learners: dict[str, Learner] = {}
+        self.features: dict[str, Features] = {}
+        """What is found out of a query before any model is asked, by route."""
         self._client: SemanticClient | None = None
         outage, shadow = Outage("outcomes", metrics), Shadow(subrequests, tracer)
         learning = {name: route for name, route in config.routes.items() if learns(route)}
@@ -53,16 +59,25 @@ class LiveRoutes:
                 prior,
                 shadow,
                 self._comparing(None if route.judge is None else Judge(route.judge, subrequests)),
+                Past(route.tiers[0], lambda: self._client),
                 store,
                 outage,
                 metrics,
             )
             self.learners[name] = learner
+            self.features[name] = Features(learner.past)
             self.policies[name] = OfMany(terms_of(config, route), experience, learner.drifted)
 
     def compare_with(self, client: SemanticClient | None) -> None:
         """Say what compares two answers' meanings, where there is a semantic process."""
         self._client = client
+
+    def score_with(self, config: Config, scorer: Callable[[str], Scorer]) -> None:
+        """Say how a model of the configuration tells how surprising texts are, for routes that ask it to."""
+        for name, features in self.features.items():
+            route = config.routes[name]
+            if route.perplexity:
+                self.features[name] = replace(features, scorer=scorer(route.tiers[0]))
 
     def _comparing(self, judge: Judge | None) -> Callable[[], Comparer]:
         # The semantic process's client is made after the routes are.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from gateway.exchange import Route
 from gateway.routing.capabilities import Can
 from gateway.wire.asked import Asked
 
@@ -45,7 +45,7 @@ class Able:
     """What keeps the smallest of the others from it, in a line; empty if all can."""
 
 
-def able(routes: Sequence[Any], lacking: Callable[[Any], str | None]) -> Able:
+def able(routes: Sequence[Route], lacking: Callable[[Route], str | None]) -> Able:
     """Return which of a route's tiers can take a request; `lacking` says what one of them lacks.
 
     If none can, the last one shall say so itself: its error is the truth.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.answer import Events
 from semantic_cache.assemble import Recording, assemble
 from semantic_cache.errors import NotReplayable
@@ -13,9 +15,11 @@ _MOST_BYTES = 1 << 18
 class Watched:
     """What each tier said, by the model's name."""
 
-    __slots__ = ("_streams", "_whole")
+    __slots__ = ("_streams", "_whole", "signs")
 
     def __init__(self) -> None:
+        self.signs: Mapping[str, float] | None = None
+        """What was known of the query when it was decided."""
         self._whole: dict[str, bytes] = {}
         self._streams: dict[str, Recording] = {}
 

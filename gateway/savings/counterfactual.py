@@ -21,7 +21,7 @@ from gateway.cache_state import SERVED
 from gateway.compression.outcome import BYTES_PER_TOKEN, Compression
 from gateway.config.schema import Price
 from gateway.cost import cost_usd
-from gateway.exchange import Call, Exchange, Route, Scoring
+from gateway.exchange import Call, Exchange, Route
 from gateway.savings.latency import Latencies
 from gateway.savings.saved import Saved
 from gateway.state.ledger.base import nano_usd
@@ -64,7 +64,7 @@ class Counterfactual:
         direct = ex.route.tiers.large if ex.route.tiers is not None else ex.route
         if ex.calls:
             self._called(ex.calls, direct, saved)
-            _scored(ex.scorings, saved)
+            _scored(ex, saved)
             if ex.endpoint is Endpoint.EMBEDDINGS:
                 self._spared(ex, direct, saved)
         else:
@@ -172,16 +172,15 @@ class Counterfactual:
         saved.add(layer, -(paid or 0), -call.seconds(), requests=int(layer == names.SAVED_ESCALATION))
 
 
-def _scored(scorings: Sequence[Scoring], saved: Saved) -> None:
-    """Count what it cost to have the prompt's words judged."""
-    for scoring in scorings:
-        price = scoring.target.price
-        if price is None:
+def _scored(ex: Exchange, saved: Saved) -> None:
+    """Take off what it cost to find out what the prompt can do without; the time is in compressing's."""
+    for scoring in ex.scorings:
+        if (price := scoring.target.price) is None:
             saved.priced = False
             continue
-        paid = nano_usd(cost_usd(scoring.usage, price))
-        saved.actual += paid
-        saved.add(names.SAVED_COMPRESSION, -paid, requests=0)
+        cost = nano_usd(cost_usd(scoring.usage, price))
+        saved.add(names.SAVED_COMPRESSION, -cost, requests=0)
+        saved.actual += cost
 
 
 def _ours(ex: Exchange) -> Saved | None:

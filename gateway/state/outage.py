@@ -10,7 +10,7 @@ _log = structlog.get_logger("gateway.state")
 
 
 class Outage:
-    """Whether one part of the state (`keys`, `ledger`) is out of reach."""
+    """Whether one part of the state (`keys`, `ledger`, `savings`) is out of reach."""
 
     def __init__(self, part: str, metrics: GatewayMetrics) -> None:
         self._part = part

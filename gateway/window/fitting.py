@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -14,7 +15,9 @@ from gateway.compression.outcome import Compression
 from gateway.compression.prompt import NotReadable, read_messages
 from gateway.config.schema import FitConfig
 from gateway.exchange import Exchange, Route
+from gateway.routing.needs import Needs, lacks, needs_of
 from gateway.subrequests import Subrequests
+from gateway.window.aside import aside
 from gateway.window.base import CannotShorten, Means, Rank, Strategy
 from gateway.window.calls import Calls
 from gateway.window.choose import is_worth_it, order
@@ -22,9 +25,11 @@ from gateway.window.compressed import SMALL_RATIO, Compressed
 from gateway.window.conversation import Conversation, read_conversation
 from gateway.window.edits import size_change
 from gateway.window.outcome import Fitted
-from gateway.window.shorten import Shortened, Shortening
+from gateway.window.shorten import NothingToShorten, Shortened, Shortening
 from gateway.window.underway import Tell
 from gateway.window.windows import Overlength, Windows
+from gateway.wire.asked import read_asked
+from gateway.wire.headers import ROUTE
 from gateway.wire.splice import Edit, splice
 
 FOLDED = "lossless"
@@ -67,10 +72,12 @@ class Fitting:
         self.calls = Calls(asking, ex.route.label, can.subrequests, can.config, tell)
         self.reasons: list[str] = []
         """Why it did not come to fit."""
+        self.tried = False
+        """Whether there was anything to be done, even if it was not enough."""
 
     async def run(self) -> None:
         """Set the exchange's `fitted`, and `compression` or `route`, if there is a way."""
-        conversation = self._conversation()
+        conversation = await aside(len(self._ex.body), self._conversation)
         longer = await self._longer() if "longer" in self._can.config.strategies else []
         first = self._ex.fit.way
         folds = conversation is not None and first in (None, "compress")
@@ -90,11 +97,12 @@ class Fitting:
             try:
                 return self._shorter(await self._shorten(conversation, before, leave_out=not longer))
             except CannotShorten as error:
+                self.tried = not isinstance(error, NothingToShorten)
                 self.reasons.append(str(error))
         if longer:
             self._reroute(longer[0])
 
-    def _conversation(self) -> Conversation | None:
+    async def _conversation(self) -> Conversation | None:
         assert self._ex.view is not None
         place = self._ex.view.spans.get("messages")
         if place is None:
@@ -107,13 +115,20 @@ class Fitting:
     async def _longer(self) -> list[Route]:
         """Return the models that hold the prompt as it is; those first that are worth their price."""
         ex, found = self._ex, list[Route]()
+        if ROUTE in ex.headers and ex.fit.way != "longer":
+            # Whoever names a tier wants that one.
+            return []
         tiers = () if self._route.tiers is None else self._route.tiers.routes
+        asked = read_asked(ex.body)
+        needs = Needs() if asked is None else needs_of(asked)
         on_a_budget = ex.limits is not None and ex.limits.usd_per_day is not None
         for route in (*tiers, *self._can.longer):
             if route.label == self._route.label or any(route.label == other.label for other in found):
                 continue
             # What has no price cannot be charged for.
-            if (not on_a_budget or route.target.price is not None) and await self._windows.holds(ex, route):
+            if (on_a_budget and route.target.price is None) or lacks(route.can, needs):
+                continue
+            if await self._windows.holds(ex, route):
                 found.append(replace(route, tiers=self._route.tiers))
         return sorted(found, key=lambda route: not self._is_worth_it(route))
 
@@ -127,7 +142,8 @@ class Fitting:
         assert ex.view is not None
         place = ex.view.spans["messages"]
         messages = read_messages(ex.body, place.start, place.end)
-        done = await compress(messages, LOSSLESS, stages=self._can.stages)
+        work = partial(compress, messages, LOSSLESS, stages=self._can.stages)
+        done = await aside(len(ex.body), work)
         edits = tuple(
             Edit(change.text.start, change.text.end, msgspec.json.encode(change.value))
             for change in done.changes

@@ -30,8 +30,13 @@ _PROMPT_FRAME = 64
 """Tokens that a chat's form takes beside the text of its one message."""
 _AIM_LOWER = 0.02
 TURNS = "turns"
+_NO_ROOM = "what may not be touched leaves too little room"
 Recount: TypeAlias = Callable[[Sequence[Edit]], Awaitable[int]]
 """Counts the tokens of the request with some edits made."""
+
+
+class NothingToShorten(CannotShorten):
+    """There is nothing that may become shorter, so nothing was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +112,9 @@ class Shortening:
             if sum(min(size, least) for size in sizes) <= room:
                 return level(sizes, room)
             if not waiting:
-                why = "what may not be touched leaves too little room"
-                raise CannotShorten("; ".join([*done.reasons, why]))
+                if not done.reasons:
+                    raise NothingToShorten(_NO_ROOM)
+                raise CannotShorten("; ".join([*done.reasons, _NO_ROOM]))
             unit = waiting.pop(0)
             done.tokens -= self._size_of(done, unit)
             done.left_out |= unit

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.answer import Answer
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.exchange import Call, Exchange, Route
+from gateway.exchange import Exchange, Route
 from gateway.upstreams.base import TokenCounter
 from gateway.window.density import FIRST, Density, size_of
 from gateway.window.edits import size_change
@@ -36,7 +36,8 @@ _TOLD_S = 3600.0
 """How long an upstream's word counts; it may be started anew with a longer window."""
 _UNSAID = 0.9
 """An upstream that refuses a prompt without saying why has a window of at most this share of its tokens."""
-_LEAST_WINDOW = 64
+_LEAST_WINDOW = 256
+"""Nobody serves a shorter one, so an error that says so is about something else."""
 _CAPACITY = 4096
 
 _Key = tuple[str, str, str]
@@ -162,7 +163,9 @@ class Windows:
             estimate = int((overflow.tokens - pictures) * size / max(1, sent)) + pictures
         else:
             estimate = counted or int(size * density.upper) + pictures
-        window = max(_LEAST_WINDOW, overflow.window or int(estimate * _UNSAID))
+        window = overflow.window or int(estimate * _UNSAID)
+        if window < _LEAST_WINDOW:
+            return None
         self._remember_window(route, tenant, window)
         window = self.of(route, tenant) or window
         reserve = _reserve(ex.view, ex.body, window)
@@ -179,13 +182,11 @@ class Windows:
         assert ex.route is not None
         for call in ex.calls:
             usage = call.outcome.usage
-            if usage is None or call.status != 200 or not _is_whole(call):
-                continue
-            key = (ex.tenant, call.target.upstream, ex.route.upstream_model)
-            if call.model != ex.route.model:
+            if usage is None or call.status != 200 or call.model != ex.route.model:
                 continue
             size, pictures = size_of(ex.body)
-            self._density_of(key).see(size, usage.input_tokens - pictures)
+            sent = size - (0 if call.compression is None else size_change(call.compression.edits))
+            self._density(ex.route, ex.tenant).see(sent, usage.input_tokens - pictures)
 
     async def _asked_window(self, route: Route, ex: Exchange) -> int | None:
         name = route.target.upstream
@@ -204,13 +205,11 @@ class Windows:
         return int(size * (FIRST if known is None else known.upper)) + pictures
 
     def _density(self, route: Route, tenant: str) -> Density:
-        return self._density_of(_key(route, tenant))
-
-    def _density_of(self, key: _Key) -> Density:
+        key = _key(route, tenant)
         density = self._densities.get(key)
         if density is None:
             density = Density()
-            self._densities.put(key[0], key, density)
+            self._densities.put(tenant, key, density)
         return density
 
     def _remember_window(self, route: Route, tenant: str, window: int) -> None:
@@ -221,10 +220,6 @@ class Windows:
 
 def _key(route: Route, tenant: str) -> _Key:
     return tenant, route.target.upstream, route.upstream_model
-
-
-def _is_whole(call: Call) -> bool:
-    return call.compression is None or not call.compression.edits
 
 
 def _reserve(view: RequestView, body: bytes, window: int) -> int:

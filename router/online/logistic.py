@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from operator import mul
 
-from router.logistic import Logistic, Weight, sigmoid
+from router.logistic import FARTHEST, Logistic, Weight, sigmoid
 
 _PASSES = 4
 _RATE = 0.05
 _HOLD = 50.0
 """How many outcomes the anchor counts as."""
-_FARTHEST_SIGN = 4.0
-"""Standard deviations beyond which a sign counts no more: one odd answer must not turn the model."""
 Signs = Mapping[str, float]
 
 
@@ -36,7 +34,8 @@ def fit_online(rows: Sequence[Signs], right: Sequence[bool], anchor: Logistic | 
     weights, places = list(start), list(range(len(rows)))
     table = [_standard(row, scales) for row in rows]
     draw = random.Random(0)
-    hold = len(rows) / (len(rows) + _HOLD)
+    # All passes together draw the weights back as far as so many outcomes would.
+    hold = (len(rows) / (len(rows) + _HOLD)) ** (1 / _PASSES)
     for lap in range(_PASSES):
         draw.shuffle(places)
         rate = _RATE / (1 + lap)
@@ -75,5 +74,5 @@ def _standard(row: Signs, scales: Mapping[str, tuple[float, float]]) -> list[flo
     for name, (mean, deviation) in scales.items():
         value = row.get(name)
         z = 0.0 if value is None else (value - mean) / deviation
-        found.append(min(_FARTHEST_SIGN, max(-_FARTHEST_SIGN, z)))
+        found.append(min(FARTHEST, max(-FARTHEST, z)))
     return found

@@ -27,3 +27,5 @@ class Tried:
     """One over the probability with which it was to be compared at all."""
     kept: bool = False
     """The client got it."""
+    question: str = ""
+    """The digest by which the cache knows the question, in hex; empty if it does not."""

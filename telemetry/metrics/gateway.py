@@ -227,7 +227,7 @@ class GatewayMetrics:
         self._rejections.of(self._tenants.bound(tenant), limit).inc()
 
     def state_error(self, part: str) -> None:
-        """Count one failure of the store of `keys` or of the `ledger`."""
+        """Count one failure of the store of `keys`, of the `ledger` or of `savings`."""
         self._state_errors.of(part).inc()
 
     def cache_request(self, verdict: str) -> None:

@@ -42,6 +42,7 @@ async def sent(original: str, mode: Mode, role: str, question: str = "") -> str:
     return next((change.value for change in done.changes if change.text.value == original), original)
 
 
+@settings(max_examples=40)
 @given(original=_TEXTS, other=_TEXTS)
 def test_any_two_texts_can_be_laid_beside_each_other(original: str, other: str) -> None:
     spans = left_out(original, other)
@@ -72,7 +73,7 @@ def _prompts(draw: st.DrawFn) -> str:
     return json.dumps(rows, indent=draw(st.sampled_from([None, 1])))
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(original=_prompts(), mode=_MODES, role=st.sampled_from(["user", "tool"]), data=st.data())
 async def test_nothing_of_a_compressed_text_is_lost(
     original: str, mode: Mode, role: str, data: st.DataObject

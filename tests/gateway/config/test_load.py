@@ -157,6 +157,10 @@ def test_secrets_come_from_the_environment_and_do_not_show_themselves(load) -> N
             "forebay.yaml:6:38: 'quality' and 'policy' exclude each other",
         ),
         (
+            MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], perplexity: true}}",
+            "forebay.yaml:6:41: the model 'k' can't score prompts",
+        ),
+        (
             MINIMAL + "  k: {upstream: up}\nroutes: {r: {tiers: [k, m], policy: x.json, shadow: 0.1}}",
             "forebay.yaml:6:53: 'shadow' and 'policy' exclude each other",
         ),

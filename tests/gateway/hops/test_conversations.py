@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.routing.sessions import STAY_TURNS
@@ -133,3 +134,11 @@ async def test_a_long_prompt_stays_where_reading_it_again_is_cheap(
             async with gateway.post(body=body) as response:
                 last = response.headers["x-forebay-route"], response.headers["x-forebay-route-reason"]
     assert last[0] == route and ("is in its cache" in last[1]) is (route == "large")
+
+
+async def test_a_beginning_may_hold_anything_that_json_can(start: Start, two: Two) -> None:
+    body = said(0)
+    body["messages"][0]["content"] = [{"type": "text", "text": QUESTION, "x": None}]
+    text = orjson.dumps(body).replace(b"null", b"1" * 40)
+    async with start() as gateway, gateway.post(body=text) as response:
+        assert response.headers["x-forebay-route"] == "small"

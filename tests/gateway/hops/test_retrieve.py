@@ -201,27 +201,25 @@ async def test_the_same_conversation_is_sent_with_the_same_bytes(
     assert second.startswith(head) and bodies(upstream)[0]["tools"] == bodies(upstream)[1]["tools"]
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
+async def test_without_the_tool_no_mark_names_it(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    named: dict[str, Any] = {"type": "function", "function": {"name": NAME, "parameters": {}}}
+    cases: list[dict[str, Any]] = [
         {"tools": None},
         {"tools": []},
         {"tool_choice": "none"},
         {"tool_choice": {"type": "function", "function": {"name": "read"}}},
         {"n": 2},
-        {"tools": [{"type": "function", "function": {"name": NAME, "parameters": {}}}]},
-    ],
-)
-async def test_without_the_tool_no_mark_names_it(
-    gateway: RunningGateway, upstream: ScriptedUpstream, more: dict[str, Any]
-) -> None:
-    body = {name: value for name, value in body_of(**more).items() if value is not None}
+        {"tools": [named]},
+    ]
     scripted(upstream, lambda _: said("Fine."))
-    async with gateway.post(body=body) as response:
-        assert response.status == 200
-    (got,) = bodies(upstream)
-    text = got["messages"][2]["content"]
-    assert "left out" in text and NAME not in text and got.get("tools") == body.get("tools")
+    for more in cases:
+        body = {name: value for name, value in body_of(**more).items() if value is not None}
+        async with gateway.post(body=body) as response:
+            assert response.status == 200
+        got = bodies(upstream)[-1]
+        text = got["messages"][2]["content"]
+        assert "left out" in text and NAME not in text and got.get("tools") == body.get("tools")
+    assert len(upstream.received) == len(cases)
 
 
 async def test_nothing_is_added_where_nothing_was_left_out(

@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import StateUnavailable
 from gateway.routing.compare import Comparer
 from gateway.routing.learner import Learner, Settings
+from gateway.routing.past import Past
 from gateway.routing.shadow import Shadow
 from gateway.state.outage import Outage
 from gateway.state.outcomes.base import Fresh, OutcomeStore, Raised
@@ -32,6 +33,7 @@ def learner(store: OutcomeStore, now: float = 1e9) -> Learner:
         None,
         Shadow(Subrequests(), NullTracer()),
         lambda: Comparer(None, None),
+        Past("small", lambda: None),
         store,
         Outage("outcomes", metrics),
         metrics,
@@ -121,9 +123,8 @@ async def test_what_is_new_is_stored_at_the_end(store: SqliteOutcomes) -> None:
 
 
 def test_nothing_of_what_was_said_is_kept() -> None:
-    """An outcome has names, numbers and flags, and no place for a text."""
+    """An outcome has names, numbers, flags and a digest, and no place for a text."""
     one = good(1)[0]
     texts = [getattr(one, name) for name in one.__slots__ if isinstance(getattr(one, name), str)]
-
-    assert texts == [one.id, one.tenant, one.tier]
+    assert texts == [one.id, one.tenant, one.tier, one.question]
     assert all(isinstance(value, float) for value in [*one.query.values(), *one.signs.values.values()])

@@ -44,7 +44,9 @@ class Windowed:
     refused: list[dict[str, Any]] = field(default_factory=list)
     answered: list[dict[str, Any]] = field(default_factory=list)
     hold: asyncio.Event | None = None
-    """Answers wait for it, if there is one."""
+    """Answers wait for it, if there is one,"""
+    held: Callable[[dict[str, Any]], bool] = lambda body: True
+    """those to these requests."""
     waiting: int = 0
     most_waiting: int = 0
 
@@ -60,7 +62,7 @@ class Windowed:
                 refusal = self.refusal(window, tokens)
                 return web.Response(status=400, body=refusal, content_type="application/json")
             self.answered.append(body)
-            if self.hold is not None:
+            if self.hold is not None and self.held(body):
                 self.waiting += 1
                 self.most_waiting = max(self.waiting, self.most_waiting)
                 try:

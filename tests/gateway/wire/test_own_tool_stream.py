@@ -72,7 +72,7 @@ def read(events: list[Event]) -> tuple[str, list[dict[str, Any]], str | None]:
     return text, calls, finish
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(parts=_PARTS, batch=st.integers(1, 9), withdrawn=st.booleans(), split_names=st.booleans())
 def test_the_client_never_sees_our_tool(
     parts: list[tuple[str, str, int]], batch: int, withdrawn: bool, split_names: bool
@@ -98,7 +98,7 @@ def test_the_client_never_sees_our_tool(
         assert finish == ("tool_calls" if theirs else "stop") and passed[-1].data == b"[DONE]"
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(parts=_PARTS, batch=st.integers(1, 9))
 def test_a_later_round_goes_on_with_the_same_answer(parts: list[tuple[str, str, int]], batch: int) -> None:
     shown = Shown()

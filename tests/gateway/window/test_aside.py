@@ -1,0 +1,38 @@
+"""Long work does not hold up the event loop, and can still ask for a ranking there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.window.aside import INLINE_CHARS, aside, from_aside
+
+
+@pytest.mark.parametrize("size", [INLINE_CHARS, INLINE_CHARS + 1])
+async def test_long_work_is_done_elsewhere_and_ranks_here(size: int) -> None:
+    here, threads = threading.get_ident(), list[int]()
+
+    async def rank(question: str, texts: Sequence[str]) -> list[float] | None:
+        threads.append(threading.get_ident())
+        return [float(len(text)) for text in texts]
+
+    ranked = from_aside(rank)
+
+    async def work() -> list[float] | None:
+        threads.append(threading.get_ident())
+        return await ranked("?", ["a", "bc"])
+
+    assert await aside(size, work) == [1.0, 2.0]
+    assert (threads[0] == here) == (size <= INLINE_CHARS) and threads[1] == here
+
+
+async def test_what_it_raises_is_raised_here() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await aside(INLINE_CHARS + 1, work)
