@@ -242,7 +242,7 @@ class SmallTier:
 
 def bundled(model: Path) -> SmallTier:
     """Return the small model of the bundled engine."""
-    return SmallTier({"kind": "engine"}, {"model": str(model)})
+    return SmallTier({"kind": "engine", "model": str(model)}, {"model": str(model)})
 
 
 def serve(
@@ -273,27 +273,31 @@ def serve(
 @contextlib.contextmanager
 def _gateway(bench: Bench, mock: Running, small: SmallTier) -> Iterator[Running]:
     port = gateways.free_port()
-    config = {
+    file = bench.folder / "forebay.yaml"
+    # JSON is YAML.
+    file.write_text(json.dumps(config_of(bench.folder, port, mock.url, small)))
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--config", str(file)]
+    with bench.start("forebay", command, port, ready="/health/ready") as running:
+        yield running
+
+
+def config_of(folder: Path, port: int, mock: str, small: SmallTier) -> dict[str, Any]:
+    """Return the gateway's configuration; whatever it leaves out is the default."""
+    return {
         "server": {"port": port, "drain_s": 1},
         "upstreams": {
             "near": small.upstream,
-            "far": {"kind": "openai", "base_url": f"{mock.url}/v1", "api_key": mock_openai.KEY},
+            "far": {"kind": "openai", "base_url": f"{mock}/v1", "api_key": mock_openai.KEY},
         },
         "models": {
             SMALL: {"upstream": "near", "price": _SMALL_PRICE, **small.model},
             LARGE: {"upstream": "far", "model": mock_large.MODEL, "price": _LARGE_PRICE},
         },
-        "routes": {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(bench.folder / "policy.json")}},
-        "cache": {"store": f"sqlite://{bench.folder}/cache.db"},
-        "state": {"store": f"sqlite://{bench.folder}/state.db"},
+        "routes": {ROUTE: {"tiers": [SMALL, LARGE], "policy": str(folder / "policy.json")}},
+        "cache": {"store": f"sqlite://{folder}/cache.db"},
+        "state": {"store": f"sqlite://{folder}/state.db"},
         "telemetry": {"sample": 0.0, "log_level": "warning"},
     }
-    # JSON is YAML.
-    file = bench.folder / "forebay.yaml"
-    file.write_text(json.dumps(config))
-    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--config", str(file)]
-    with bench.start("forebay", command, port, ready="/health/ready") as running:
-        yield running
 
 
 async def _ask(

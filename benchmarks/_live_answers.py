@@ -55,6 +55,7 @@ EXPLAINED = (
     "bees",
 )
 """What the small model is asked to explain, for answers of some length."""
+_LEAST_TOKENS = 110
 _LONG_TOKENS = 300
 
 
@@ -133,7 +134,7 @@ async def _ask(http: aiohttp.ClientSession, model: str, question: Question) -> A
 
 async def _explain(http: aiohttp.ClientSession, thing: str) -> LongAnswer:
     question = Question("long", thing, f"Explain in some sentences what {thing} is good for.", ("",), "words")
-    body = body_of(question, "small") | {"max_tokens": _LONG_TOKENS}
+    body = body_of(question, "small") | {"min_tokens": _LEAST_TOKENS, "max_tokens": _LONG_TOKENS}
     got = await _complete(http, body)
     return LongAnswer(read_answer(question, got).said, got)
 

@@ -15,7 +15,7 @@ from router.isotonic import fit_isotonic
 from router.logistic import Logistic
 from router.policy.escalation import FARTHEST
 
-_BLOCK = 20
+BLOCK = 20
 """Least outcomes behind a calibrated value."""
 
 
@@ -40,6 +40,6 @@ def fit_confidence(
     scores = unseen_scores(scoring, parts)
     usable = np.array([sign.broken is None for sign in signs])
     outcomes = np.asarray(right, dtype=float)
-    calibration = fit_isotonic(scores[usable].tolist(), outcomes[usable].tolist(), _BLOCK)
+    calibration = fit_isotonic(scores[usable].tolist(), outcomes[usable].tolist(), BLOCK)
     confidence = Confidence(fit(np.concatenate(parts)), calibration)
     return confidence, np.where(usable, scores, -FARTHEST)

@@ -7,15 +7,17 @@ that is tested, comes from models that have not seen the question's kind.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from router.after.signs import AnswerSigns
 from router.before.query_signs import query_signs
-from router.fit.answers import fit_confidence
+from router.fit.answers import BLOCK, fit_confidence
 from router.fit.folds import Rows
 from router.fit.query import QueryOutcomes
 from router.fit.signal import auroc, measure
+from router.isotonic import Isotonic
 from router.outcomes import Outcome
 from router.prior import Prior
 
@@ -47,7 +49,15 @@ def fit_prior(
     signal = measure(data.unseen(rows, parts), (~flags).astype(float), [rows])
     said.append(signal.said("the query alone"))
     query = data.fit(rows) if signal.helps else None
+    confidence = replace(confidence, calibration=_doubted(confidence.calibration))
     return Prior(model, len(prompts), confidence, query, tuple(said))
+
+
+def _doubted(calibration: Isotonic) -> Isotonic:
+    """Return the map with two outcomes more behind each value, a right and a wrong one (Laplace): a prior
+    vouches for what nobody has seen, and a block without a wrong answer is not certain."""
+    values = [(BLOCK * value + 1) / (BLOCK + 2) for value in calibration.values]
+    return Isotonic(calibration.scores, tuple(values))
 
 
 def by_kind(kinds: Sequence[str]) -> list[Rows]:

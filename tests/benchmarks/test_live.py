@@ -11,10 +11,22 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from benchmarks._live import SmallTier, confidence_figures, costs, large_answers, learn, serve, served_figures
+from benchmarks._live import (
+    SmallTier,
+    bundled,
+    confidence_figures,
+    config_of,
+    costs,
+    large_answers,
+    learn,
+    serve,
+    served_figures,
+)
 from benchmarks._live_answers import Answered, read_answer
 from benchmarks._live_questions import Question, questions
 from benchmarks.peers.mock_large import usage_of
+from gateway.config.load import load_config
+from router.policy.learned import save
 
 KNOWN = ("capital", "plural", "repeat", "city", "currency", "opposite", "larger", "french")
 """Kinds that the scripted small tier knows; of all else it is unsure, and wrong."""
@@ -113,6 +125,18 @@ async def test_what_the_small_tier_does_not_know_goes_to_the_large_one(tmp_path:
     calls = [one["strong_calls_at_95"] for one in (peers["oracle"], found, peers["random"])]
     assert calls == sorted(calls)
     assert found["auroc_over_length"] == round(found["auroc"] - peers["length"]["auroc"], 4)
+
+
+def test_the_bundled_engine_is_configured_as_the_gateway_wants_it(tmp_path: Path) -> None:
+    learned, _ = learn(answered(PAST), large_answers(PAST, 1.0))
+    save(learned, tmp_path / "policy.json")
+    file = tmp_path / "forebay.yaml"
+    file.write_text(json.dumps(config_of(tmp_path, 8080, "http://127.0.0.1:9", bundled(tmp_path / "m.gguf"))))
+
+    config = load_config(file, environ={})
+
+    assert config.models["smollm2"].model == str(tmp_path / "m.gguf")
+    assert list(config.routes["auto"].tiers) == ["smollm2", "large"]
 
 
 def test_a_large_model_is_wrong_about_a_fixed_share() -> None:
