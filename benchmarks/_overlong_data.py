@@ -14,6 +14,7 @@ from typing import Any
 from gateway.compression.parts import sentences
 
 INSTRUCTION = "Answer the question from the text below."
+KINDS = 3
 DEPTHS = (0, 25, 50, 75, 100)
 
 
@@ -115,7 +116,7 @@ class Asked:
 
 
 def cases(records: Sequence[dict[str, Any]], chars: int, each: int) -> list[Asked]:
-    """Return `each` questions for each depth, over documents of some `chars` characters.
+    """Return `each` questions for each depth, at most three, over documents of some `chars` characters.
 
     The documents are the same but for the facts. Their passages come from the records; where these are fewer,
     the documents are shorter.
@@ -123,7 +124,9 @@ def cases(records: Sequence[dict[str, Any]], chars: int, each: int) -> list[Aske
     filler = _filler(records, chars)
     found: list[Asked] = []
     for number, depth in enumerate(DEPTHS):
-        needles = [NEEDLES[(number * 3 + one) % len(NEEDLES)] for one in range(each)]
+        # One question for each depth alone is to be of another kind at each.
+        kinds = [(number + one) % KINDS for one in range(each)]
+        needles = [NEEDLES[(number * KINDS + kind) % len(NEEDLES)] for kind in kinds]
         passages = list(filler)
         first = round((len(passages) - len(needles)) * depth / 100)
         for place, needle in enumerate(needles, first):

@@ -50,6 +50,7 @@ from benchmarks import _compress_engine, _compress_perplexity, _compress_replay,
 from benchmarks._cache_progress import say
 from benchmarks._compress_data import Case, key_value, multi_document, nearest_distractors, read
 from benchmarks._compress_retrieve import asked_for
+from benchmarks._overlong_data import KINDS
 from gateway.compression.compress import Compressed, compress
 from gateway.compression.mode import AUTO, Mode
 from gateway.compression.parts import sentences
@@ -407,12 +408,14 @@ def bench(
         times are measured; 0 leaves it out.
     scored: questions whose documents a language model reads, for the ways of compressing that need it; 0
         leaves them out.
-    overlong: questions at each of five depths of a document of 40,000 tokens, which the bundled engine reads
-        by way of each strategy; 0 leaves it out.
+    overlong: questions (up to 3) at each of five depths of a document of 40,000 tokens, which the bundled
+        engine reads by way of each strategy; 0 leaves it out.
     summaries: let the strategy `summarise` take part there.
     yarn: let the engine with a stretched window take part there, at two depths; minutes for each.
     json_: print one JSON object as the last line.
     """
+    if not 0 <= overlong <= KINDS:
+        raise SystemExit(f"--overlong is {overlong}; it is 0 to {KINDS}")
     machine = report.machine()
     figures, peers = asyncio.run(
         compare(data, only, answers, scored, overlong, summaries=summaries, yarn=yarn)

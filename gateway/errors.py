@@ -4,7 +4,6 @@ GatewayError
 ├── ConfigError                 the configuration cannot be used; says where
 ├── RequestError                the caller's fault; `param` and `code` as in OpenAI's errors
 │   ├── InvalidRequest          400: can never succeed as sent
-│   ├── NotBuilt                400: a header or field whose part does not exist yet, refused by name
 │   ├── ModelNotFound           404
 │   ├── Unauthenticated         401: no key, or none that is valid
 │   ├── NotInCache              504: `only-if-cached`, and there is no stored answer
@@ -64,10 +63,6 @@ class Unauthenticated(RequestError):
 
 class InvalidRequest(RequestError):
     """A request that can never succeed as sent."""
-
-
-class NotBuilt(RequestError):
-    """A header or field that Forebay's design knows but no code serves yet."""
 
 
 class ModelNotFound(RequestError):

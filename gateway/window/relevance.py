@@ -1,7 +1,7 @@
 """How much the passages of a long text have to do with a question: words and meaning, each in its own order.
 
-BM25 reads whole passages, so a title counts for its paragraph. The embedder reads pieces of one long or a few
-short sentences: one sentence among many others hardly shows in the vector of a passage. Either may put a
+BM25 reads whole passages, so a title counts for its paragraph. The embedder reads sentences, since one among
+others hardly shows in the vector of a passage. Either may put a
 passage in front, so what the question says in other words is found, and so is a name that means nothing to
 the embedder.
 """
@@ -24,8 +24,12 @@ Cut: TypeAlias = Callable[[Sequence[Unit]], list[Chunk]]
 UNIT_TOKENS = 128
 """A longer sentence is cut."""
 PASSAGE_TOKENS = 192
-PIECE_TOKENS = (16, 64)
-"""A piece with fewer takes in the next sentence of its paragraph, however long; one with more does not."""
+PIECE_TOKENS = (8, 32)
+"""A piece with fewer takes in the next sentence of its paragraph, however long; none grows beyond the second.
+
+One sentence, mostly: with a second one of its kind beside it, a fact that the question asks for in other
+words falls from the first of 1,200 places to behind the twentieth.
+"""
 MOST_EMBEDDED = 64_000
 """Tokens of one text that the embedder reads at most: some 5 s on two cores. Of a longer text it reads the
 passages that BM25 likes, up to half of that, and others at equal distances."""
@@ -79,7 +83,7 @@ def passages_of(sentences: Sequence[Unit]) -> list[Chunk]:
 
 
 def pieces_of(sentences: Sequence[Unit]) -> list[Chunk]:
-    """Return pieces: one long or a few short sentences of a paragraph, the heading with the first."""
+    """Return pieces: a sentence or some short ones of a paragraph, the heading with the first."""
     least, most = PIECE_TOKENS
     pieces: list[Chunk] = []
     first = used = 0

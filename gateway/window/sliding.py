@@ -25,14 +25,14 @@ from gateway.window.relevance import LIKELY, UNIT_TOKENS, Relevance, pieces_of, 
 
 WINDOW_TOKENS = 2000
 """Small models lose what stands in a long window, and reading two halves takes less time than the whole."""
-MOST_WINDOWS = 64
+MOST_WINDOWS = 48
 """With more, windows are made larger, as far as the model can read them."""
 FRAME_STEP = 128
 """Tokens to which what stands around a window is rounded up."""
 LEAST_WINDOW = 4 * UNIT_TOKENS
 OVERLAP_TOKENS = 100
 NOTE_TOKENS = 80
-BEST_PIECES = 16
+BEST_PIECES = 24
 """Pieces of all the text that come in any case."""
 MOST_LEVELS = 5
 _PROMPT = """Text:

@@ -28,7 +28,6 @@ class ErrorKind(NamedTuple):
 
 _TABLE: dict[type[BaseException], ErrorKind] = {
     errors.InvalidRequest: ErrorKind(400, INVALID_REQUEST, None),
-    errors.NotBuilt: ErrorKind(400, INVALID_REQUEST, "not_built"),
     errors.ModelNotFound: ErrorKind(404, INVALID_REQUEST, "model_not_found"),
     errors.Unauthenticated: ErrorKind(401, INVALID_REQUEST, "invalid_api_key"),
     errors.RequestNotFound: ErrorKind(404, INVALID_REQUEST, "request_not_found"),

@@ -225,7 +225,10 @@ def test_a_growing_conversation_keeps_the_bytes_of_its_prefix(
             if rank is None:
                 # A document that came before is referred to.
                 so_far = json.dumps(whole[: place + 1])
-                assert f"{subject} of the old town was built in {years[SUBJECTS.index(subject)]}" in so_far
+                year = years[SUBJECTS.index(subject)]
+                # Its small words may have gone.
+                built = rf"{subject}( of)?( the)? old town( was)? built( in)? {year}"
+                assert re.search(built, so_far), (subject, year)
         # Every number that is left is one that was there.
         before = set(re.findall(r"\d+", json.dumps(messages)))
         for change in made.changes:

@@ -162,8 +162,8 @@ async def test_tenants_that_ask_at_once_do_not_share_a_call(town: Town) -> None:
 
 async def test_an_answer_past_its_time_is_confirmed_anew(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     async with running_town(tmp_path, upstream, stale_s=600) as town:
-        await town.ask("ada", "Forty herons.", x_forebay_cache_ttl="3")
-        await town.ask("bob", "Forty herons.", x_forebay_cache_ttl="3")
+        await town.ask("ada", "Forty herons.", x_forebay_cache_ttl="5")
+        await town.ask("bob", "Forty herons.", x_forebay_cache_ttl="5")
         assert (await town.ask("cyd", "Fifty."))[0] == "hit-exact"
         async with asyncio.timeout(20):
             while (await town.ask("cyd", "Forty-one herons.")) != ("stale", "Forty herons."):

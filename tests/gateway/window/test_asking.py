@@ -8,6 +8,7 @@ import pytest
 
 from gateway.errors import ClientDisconnected, UpstreamBroke
 from gateway.window.asking import ask_each
+from gateway.window.base import CannotShorten
 
 
 def silent(done: int, of: int) -> None:
@@ -92,3 +93,15 @@ async def test_cancelling_who_waits_cancels_every_prompt() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert sorted(ended) == ["one", "two"]
+
+
+async def test_no_more_calls_being_allowed_ends_all_of_it_at_once() -> None:
+    asked: list[str] = []
+
+    async def ask(prompt: str, tokens: int) -> str:
+        asked.append(prompt)
+        raise CannotShorten("it takes more than 64 calls")
+
+    with pytest.raises(CannotShorten, match="64 calls"):
+        await ask_each(ask, ["one"], 1, silent)
+    assert asked == ["one"]

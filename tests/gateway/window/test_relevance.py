@@ -39,7 +39,7 @@ async def test_either_may_put_a_passage_in_front_of_the_other() -> None:
     assert any(FACT in text for text in texts[:2]) and any("Hamlet 7\n" in text for text in texts[:2])
 
 
-async def test_the_embedder_reads_a_few_sentences_at_once() -> None:
+async def test_the_embedder_reads_all_of_it_sentence_by_sentence() -> None:
     doubles = Doubles(fits=lambda text: 0.0)
     text = document(40)
     await ranked(doubles, text, "What?")
@@ -47,11 +47,10 @@ async def test_the_embedder_reads_a_few_sentences_at_once() -> None:
     assert all(count(piece) <= PIECE_TOKENS[1] for piece in doubles.ranked)
 
 
-def test_a_piece_is_a_long_sentence_or_some_short_ones_of_one_paragraph() -> None:
-    sentence = "This sentence has words and words and so many words that no other has room beside it. " * 2
-    sentence = sentence.replace("it. This", "it, this")
-    text = f"Title\n{sentence * 2}It is. It was.\n\nNext paragraph."
+def test_a_piece_is_a_sentence_or_some_short_ones_of_one_paragraph() -> None:
+    sentence = "This sentence has so many words that no other of its kind has room beside it. "
     assert count(2 * sentence) > PIECE_TOKENS[1]
+    text = f"Title\n{sentence * 2}It is. It was.\n\nNext paragraph."
     found = [text[piece.start : piece.end] for piece in pieces_of(units(text, 128, count))]
     assert found == [f"Title\n{sentence}", f"{sentence}It is. It was.\n\n", "Next paragraph."]
 
@@ -63,7 +62,7 @@ async def test_of_a_very_long_text_the_embedder_reads_what_words_like_and_a_samp
     await ranked(doubles, text, "What does the abbot hide?")
     assert sum(count(piece) for piece in doubles.ranked) <= MOST_EMBEDDED * 1.02
     assert sum(FACT in piece for piece in doubles.ranked) == 10
-    read = [text.index(piece) for piece in doubles.ranked]
+    read = [text.index(piece) for piece in doubles.ranked if piece.startswith("Hamlet")]
     assert read == sorted(read)
     assert max(after - before for before, after in itertools.pairwise(read)) < len(text) // 100
 
@@ -72,5 +71,5 @@ async def test_a_word_of_every_passage_does_not_fill_the_whole_sample() -> None:
     text = document(3000)
     doubles = Doubles(fits=lambda text: 0.0)
     await ranked(doubles, text, "Which hamlet?")
-    read = [text.index(piece) for piece in doubles.ranked]
+    read = [text.index(piece) for piece in doubles.ranked if piece.startswith("Hamlet")]
     assert max(read) > 0.9 * len(text)
