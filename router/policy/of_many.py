@@ -115,7 +115,8 @@ class OfMany:
         for at in left:
             quality = beliefs[at].quality_for(facts.query.signs)
             ends = beliefs[at].ends_for(quality)
-            estimates[str(at)] = Estimate(quality, beliefs[at].spread, costs[at], ends)
+            # Without uncertainty: an answer that was not kept is never the better one of two.
+            estimates[str(at)] = Estimate(quality, 0.0, costs[at], ends)
         # What has run is not among them: an answer that may not be kept cannot be the best.
         step = next_step(estimates, (), usd_per_quality)
         assert step.run is not None

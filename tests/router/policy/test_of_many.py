@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -326,3 +327,20 @@ def test_a_request_always_comes_to_an_end_at_a_tier_that_can_take_it(data: st.Da
         assert choice.tier >= before.tier and choice.reason
     assert able[choice.tier]
     assert choice.tier == last or heard[choice.tier] is not BROKEN
+
+
+@settings(max_examples=30)
+@given(quality=st.floats(0.01, 0.99), sure=st.floats(0.5, 1.0), small=st.floats(0.01, 0.99))
+def test_the_small_tier_is_asked_first_exactly_if_that_is_cheaper(
+    quality: float, sure: float, small: float
+) -> None:
+    """Whatever is believed of its answers: what is not kept is paid for and never used."""
+    route = Route([Terms("small", 1e-5 * small, 2e-5 * small), LARGE]).learn(
+        outcomes(200, right=good, noise=0.02)
+    )
+    learned = route.experience.believes("ada", "small")
+    belief = replace(learned, quality=quality, ends=quality, ends_quality=sure, query=None)
+    route.experience.believes = lambda tenant, name: belief  # type: ignore[method-assign]
+    cheaper = small + (1 - quality) < 1
+    if abs(small - quality) > 1e-6:
+        assert route.first().tier == (0 if cheaper else 1)
