@@ -56,7 +56,7 @@ class Experience:
         self._judged: dict[str, deque[AnswerSigns]] = {name: deque(maxlen=_WINDOW) for name in self.small}
         self._new = 0
         self._beliefs = fit(Work(dict.fromkeys(self.small, ()), {}), knob, prior)
-        self._drift = {name: Drift(belief.route) for name, belief in self._beliefs.items()}
+        self._drift = {name: self._watch(belief.route) for name, belief in self._beliefs.items()}
 
     def believes(self, tenant: str, name: str) -> TierBelief:
         """Return what is believed of a tier for a tenant."""
@@ -66,14 +66,14 @@ class Experience:
         """Return how many outcomes of a tier count."""
         return sum(map(len, self._rows[name].values()))
 
-    def judged(self, name: str, belief: TierBelief, signs: AnswerSigns, *, kept: bool) -> str | None:
+    def judged(self, name: str, belief: TierBelief, signs: AnswerSigns) -> str | None:
         """Take note of an answer that was judged; returns why that raises an alarm, if it does."""
         if belief.confidence is not None and signs.broken is None:
             self._judged[name].append(signs)
             self.scores[name].append(belief.confidence.model.score(signs.values))
         if name in self.alarms or not self._vouches(name):
             return None
-        return self._drift[name].judged(signs, escalated=not kept)
+        return self._drift[name].judged(signs)
 
     def recall(self, tried: Iterable[Tried]) -> None:
         """Take outcomes of before this experience began: they are learned from, and raise no alarm.
@@ -162,9 +162,12 @@ class Experience:
             ):
                 self._beliefs[name] = belief
                 del self.alarms[name]
-                self._drift[name] = Drift(belief.route)
+                self._drift[name] = self._watch(belief.route)
                 over.append(name)
         return over
+
+    def _watch(self, belief: TierBelief) -> Drift:
+        return Drift(belief, promised=isinstance(self.knob, Quality))
 
     def _vouches(self, name: str) -> bool:
         return self._beliefs[name].route.vouched or not isinstance(self.knob, Quality)

@@ -41,6 +41,12 @@ PATIENT_S = 30.0
 Says = Callable[[str, int, int], str]
 
 
+@pytest.fixture(autouse=True)
+def no_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the package may change; what a route makes of a prior is tested beside the policy."""
+    monkeypatch.setattr("gateway.routing.live.shipped_prior", lambda: None)
+
+
 def sums(right: Callable[[str, int, int], bool]) -> Says:
     """Models that calculate in the open; `right` says when they do it well."""
 
