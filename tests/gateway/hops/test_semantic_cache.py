@@ -13,9 +13,19 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.gateway.support.running import chat
-from tests.gateway.support.semantic_tier import NEAR, REORDERED, STORED, Tier, feed_back, running_tier
+from router.policy.learned import save
+from tests.gateway.support.running import chat, running_gateway
+from tests.gateway.support.semantic_tier import (
+    NEAR,
+    REORDERED,
+    STORED,
+    Tier,
+    feed_back,
+    running_semantic,
+    running_tier,
+)
 from tests.gateway.support.tenants import bearer, key_of, tenant
+from tests.gateway.support.two_models import BY_ANSWER, TWO_MODELS
 from tests.gateway.support.upstream import ScriptedUpstream, begin_stream, chunk, completion, json_reply
 
 
@@ -317,3 +327,39 @@ async def test_an_answer_under_way_while_everything_is_purged_is_dead_when_it_co
     await asked
     await tier.until(1, "forebay_cache_admissions_total", outcome="stored")
     assert await tier.verdict(STORED) == "miss"
+
+
+async def test_a_request_of_our_own_gets_no_answer_of_another_question(
+    upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """Whether an answer is right is asked in nearly the same words, whatever the answer."""
+    checked: list[str] = []
+
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        first, last = json.loads(received)["messages"]
+        if "Is the answer right?" in last["content"]:
+            checked.append(last["content"])
+        return await json_reply(completion("yes" if checked[-1:] == [last["content"]] else first["content"]))(
+            request, received
+        )
+
+    upstream.reply = reply
+    save(BY_ANSWER, tmp_path / "policy.json")
+    async with running_semantic(tmp_path) as semantic:
+        yaml = TWO_MODELS.format(
+            near=upstream.base_url, far=upstream.base_url, policy=tmp_path / "policy.json",
+            small="", large="", route=", self_check: true",
+        )  # fmt: skip
+        cache = f"{{store: '{semantic.url}', semantic: {{deadline_ms: 20000, error_budget: 0.5}}}}"
+        yaml += f"cache: {cache}\n"
+        async with running_gateway(yaml, tmp_path, cached=True, semantic=str(semantic.socket)) as gateway:
+            tier = Tier(gateway, semantic, upstream)
+            answers = ("First heat the water, then add the salt.", "First add the salt, then heat the water.")
+            for answer in answers:
+                # Each system prompt is a scope of its own, so the question itself comes from no cache.
+                messages = [{"role": "system", "content": answer}, {"role": "user", "content": "How?"}]
+                await tier.send(chat("auto", messages=messages))
+                await tier.until(1, "forebay_semantic_admissions_total", outcome="stored")
+                held = int(await tier.metric("forebay_semantic_admissions_total", outcome="stored"))
+                await semantic.until(held)
+    assert len(checked) == 2
