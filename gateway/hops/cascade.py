@@ -328,7 +328,9 @@ def _failed(error: GatewayError) -> GivenUp:
 
 
 def _not_kept(run: _Run, why: str) -> Choice:
-    return Choice(run.last, f"the small model's answer was not kept: {why}")
+    # If there is no larger model that can take the request, the last one shall say so itself.
+    next = run.case.most if run.case.most > run.choice.tier else run.last
+    return Choice(next, f"the small model's answer was not kept: {why}")
 
 
 def _asks_for_logprobs(ex: Exchange) -> bool:
