@@ -519,6 +519,20 @@ async def test_a_tier_whose_window_is_too_short_is_not_asked(
         assert headers["x-forebay-route"] == "big"
 
 
+async def test_a_request_that_only_the_last_tier_can_answer_is_read_by_it(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    messages = [{"role": "user", "content": f"{town(500)}\n\nHow many bridges are there?"}]
+    # Of several choices none is judged, so nothing is held back either.
+    body = chat("auto", messages=messages, n=2, stream=True)
+    config = CONFIG.format(url=upstream.base_url, fit="{}") + ROUTE
+    async with running_gateway(config, tmp_path) as gateway:
+        async with gateway.post(body=body, x_forebay_compress="fit:window") as response:
+            text = await response.text()
+        assert ": forebay" in text and "data: [DONE]" in text
+        assert {sent["model"] for sent in model.answered} == {"big"}
+
+
 async def test_where_the_hop_itself_fails_the_prompt_goes_as_it_came(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
