@@ -178,7 +178,8 @@ class Cascade:
             try:
                 case = read_case(ex, tiers, beside.sessions, self._fits, judgeable=judgeable)
             except ForTheLast as why:
-                ex.reason = str(why)
+                # What makes the prompt fit asks the model that answers, and not the route.
+                ex.route, ex.reason = replace(tiers.large, tiers=tiers), str(why)
                 return await next(ex)
             if beside.features is not None:
                 case = case.knowing(await beside.features.of(ex, case.question, span))
@@ -328,7 +329,9 @@ def _failed(error: GatewayError) -> GivenUp:
 
 
 def _not_kept(run: _Run, why: str) -> Choice:
-    return Choice(run.last, f"the small model's answer was not kept: {why}")
+    # If there is no larger model that can take the request, the last one shall say so itself.
+    next = run.case.most if run.case.most > run.choice.tier else run.last
+    return Choice(next, f"the small model's answer was not kept: {why}")
 
 
 def _asks_for_logprobs(ex: Exchange) -> bool:

@@ -214,4 +214,5 @@ class Fitting:
             self.calls.made,
             time.monotonic() - self._started,
             shorter,
+            bool(self.calls.failed),
         )

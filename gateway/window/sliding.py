@@ -107,7 +107,7 @@ class SlidingWindow:
             pieces_of,
         )
         size = _window_size(sum(unit.tokens for unit in found.units), room)
-        windows = packed(found.units, size, min(OVERLAP_TOKENS, size // 8))
+        windows = await asyncio.to_thread(packed, found.units, size, min(OVERLAP_TOKENS, size // 8))
         return _Work(overlong, means, found, windows, room, frozenset(found.best_first[:BEST_PIECES]))
 
     async def _asked(self, work: _Work) -> list[_Section]:
@@ -119,11 +119,12 @@ class SlidingWindow:
             NOTE_TOKENS,
             lambda done, of: work.means.progress(Progress(self.name, "windows", done, of)),
         )
-        pieces = work.pieces_by_window()
         return await asyncio.to_thread(
             lambda: [
-                work.section(range(place, place + 1), answer, text, pieces[place])
-                for place, (text, answer) in enumerate(zip(texts, answers, strict=True))
+                work.section(range(place, place + 1), answer, text, pieces)
+                for place, (text, answer, pieces) in enumerate(
+                    zip(texts, answers, work.pieces_by_window(), strict=True)
+                )
             ]
         )
 

@@ -9,6 +9,7 @@ from router.policy.base import Choice, Facts
 from router.policy.learned import Decision, Learned
 
 SMALL, LARGE = 0, 1
+_ALONE = "the large model cannot take the request"
 
 
 class OfTwo:
@@ -20,6 +21,8 @@ class OfTwo:
     def first(self, facts: Facts) -> Choice:
         if not facts.able[SMALL]:
             return Choice(LARGE, "the small model cannot take the request")
+        if not facts.able[LARGE]:
+            return Choice(SMALL, _ALONE)
         decision = self._learned.before(facts.query)
         if decision is None:
             if not facts.judgeable:
@@ -28,6 +31,8 @@ class OfTwo:
         return _chosen(decision, facts)
 
     def after(self, facts: Facts, heard: Mapping[int, AnswerSigns]) -> Choice:
+        if not facts.able[LARGE]:
+            return Choice(SMALL, _ALONE)
         return _chosen(self._learned.after(heard[SMALL]), facts)
 
 
