@@ -93,7 +93,7 @@ class Drift:
             self._usual.clear()
             self._now.clear()
             self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
-        self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
+        self._wrong = Cusum(1 - _kept_quality(belief), _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()
 
@@ -141,3 +141,9 @@ class Drift:
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]
+
+
+def _kept_quality(belief: TierBelief) -> float:
+    """Return how often kept answers are right; where nothing vouches the surest are kept, which are at least
+    as good as all."""
+    return belief.ends_quality if belief.vouched else belief.quality

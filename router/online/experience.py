@@ -75,25 +75,40 @@ class Experience:
             return None
         return self._drift[name].judged(signs)
 
+    def recall(self, tried: Iterable[Tried]) -> None:
+        """Take outcomes of before this experience began: they are learned from, and raise no alarm.
+
+        They were kept under beliefs that are only learned anew from them; until then those of now would take
+        what was right then for a change.
+        """
+        for one in tried:
+            self._take(one)
+
     def add(self, tried: Iterable[Tried]) -> dict[str, str]:
         """Take outcomes, those that are here already excepted; returns tiers for which they raise an alarm,
         and why."""
         found = {}
         for one in tried:
-            if one.id in self._ids or one.tier not in self._rows:
+            if not self._take(one):
                 continue
-            self._ids[one.id] = None
-            if len(self._ids) > _IDS:
-                del self._ids[next(iter(self._ids))]
-            if one.at <= self._since.get(one.tier, -1.0):
-                continue
-            self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
-            self._make_room(one.tier)
-            self._new += 1
             watched = one.kept and one.tier not in self.alarms and self._vouches(one.tier)
             if watched and (why := self._drift[one.tier].compared(agrees=one.agrees)) is not None:
                 found[one.tier] = why
         return found
+
+    def _take(self, one: Tried) -> bool:
+        """Return whether an outcome is news, and counts."""
+        if one.id in self._ids or one.tier not in self._rows or one.last not in ("", self.last):
+            return False
+        self._ids[one.id] = None
+        if len(self._ids) > _IDS:
+            del self._ids[next(iter(self._ids))]
+        if one.at <= self._since.get(one.tier, -1.0):
+            return False
+        self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
+        self._make_room(one.tier)
+        self._new += 1
+        return True
 
     def alarm(self, name: str, why: str, at: float) -> bool:
         """Trust a tier no longer: only outcomes after this Unix time can vouch for it again.

@@ -153,6 +153,14 @@ def mostly_right(model: str, a: int, b: int) -> bool:
     return model != "small" or b % 10 != 0
 
 
+async def test_outcomes_say_which_tier_they_were_compared_with(tmp_path: Path) -> None:
+    async with world(tmp_path, sums(mostly_right)) as it:
+        await it.ask()
+        await it.learned(1)
+    (one,) = SqliteOutcomes(tmp_path / "state.db").since("auto", {}).tried
+    assert (one.tier, one.last) == ("small", "large")
+
+
 async def test_at_first_the_last_tier_answers_and_the_small_one_is_asked_beside_it(tmp_path: Path) -> None:
     async with world(tmp_path, sums(mostly_right), traced=True) as it:
         assert await it.ask(3) == ["large"] * 3

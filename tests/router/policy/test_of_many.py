@@ -100,6 +100,15 @@ def test_a_prior_lets_the_small_tier_try_and_keeps_what_it_is_sure_of() -> None:
     assert "the prior alone vouches" in route.after(SURE).reason
 
 
+def test_a_prior_that_is_never_sure_enough_lets_no_tier_try() -> None:
+    """Each of its answers would be escalated."""
+    humble = replace(PRIOR, calibration=Isotonic((-3.0, 3.0), (0.05, 0.955)))
+
+    choice = Route(prior=humble).first()
+    assert choice.tier == 1 and "the prior is never sure enough" in choice.reason
+    assert Route(prior=humble, knob=Quality(0.9)).first().tier == 0
+
+
 def test_outcomes_say_which_answers_stand() -> None:
     route = learned()
 
@@ -300,6 +309,50 @@ def test_a_budget_or_a_time_keeps_the_share_that_fits(knob: Knob) -> None:
         kept += choice.tier == 0
     assert kept / 600 == pytest.approx(0.64 if isinstance(knob, Budget) else 0.5, abs=0.06)
     assert route.after(BROKEN).tier == 1
+
+
+@pytest.mark.parametrize("knob", [Budget(0.0046), Latency(1.5)])
+def test_that_a_budget_or_a_time_keeps_a_share_is_no_drift(knob: Knob) -> None:
+    """Nothing vouches for these answers, so neither their share nor how many are wrong was promised."""
+    route = Route((SMALL, LARGE), knob).took("small", 0.5).took("large", 2.0)
+    draw = random.Random(1)
+    for one in outcomes(1000):
+        kept = route.after(one.signs, draw=draw.random()).tier == 0
+        route.alarms += route.experience.add([replace(one, kept=kept)]).items()
+        if route.experience.due:
+            route.learn([])
+    assert route.alarms == []
+
+
+def test_under_a_budget_answers_that_become_worse_raise_an_alarm() -> None:
+    route = Route((SMALL, LARGE), Budget(0.0046)).learn(outcomes(300))
+    worse = outcomes(40, seed=1, right=lambda sure: 0.0)
+
+    assert "small" in route.experience.add([replace(one, kept=True) for one in worse])
+
+
+def test_outcomes_vouch_for_nothing_beside_another_last_tier() -> None:
+    rows = outcomes(300, right=good, noise=0.02)
+    before, now = ([replace(one, last=last) for one in rows] for last in ("former", "large"))
+
+    assert Route().learn(before).first().tier == 1
+    assert Route().learn(now).first().tier == 0
+
+
+def test_what_is_recalled_raises_no_alarm() -> None:
+    """What was learned vouched for these answers; the prior, which is all there is at a start, would not."""
+
+    def right(sure: float) -> float:
+        return 0.97 if sure > 0.85 else 0.9 if sure > 0.5 else 0.2
+
+    rows = outcomes(1000, right=right, noise=0.02)
+    before = Route(prior=PRIOR).learn(rows).experience.believes("ada", "small")
+    kept = [replace(one, kept=before.judge(one.signs)[1]) for one in rows]
+    again = Route(prior=PRIOR)
+    again.experience.recall(kept)
+
+    assert again.learn(kept).experience.believes("ada", "small").by == before.by
+    assert "small" in Route(prior=PRIOR).experience.add(kept)
 
 
 def test_a_budget_that_the_last_tier_fits_asks_no_other() -> None:
