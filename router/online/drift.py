@@ -71,7 +71,7 @@ class Drift:
 
     def __init__(self, belief: TierBelief, *, promised: bool = True) -> None:
         """`belief` is what judges its answers now. Where no quality was `promised`, how many answers are
-        escalated is what a budget makes of it and kept ones may be wrong: confidence alone is watched."""
+        escalated is what a budget makes of it, and not watched."""
         self._promised = promised
         self._usual: list[AnswerSigns] = []
         self._now: deque[AnswerSigns] = deque(maxlen=REFERENCE)
@@ -120,8 +120,8 @@ class Drift:
 
     def compared(self, *, agrees: bool) -> str | None:
         """Take one kept answer that was compared; returns what has changed, if anything."""
-        if self._promised and self._wrong.add(not agrees):
-            return "kept answers are wrong more often than vouched for"
+        if self._wrong.add(not agrees):
+            return "kept answers are wrong more often than they were"
         return None
 
     def _escalated(self, signs: AnswerSigns) -> str | None:

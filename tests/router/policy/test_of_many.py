@@ -105,7 +105,7 @@ def test_a_prior_that_is_never_sure_enough_lets_no_tier_try() -> None:
     humble = replace(PRIOR, calibration=Isotonic((-3.0, 3.0), (0.05, 0.955)))
 
     choice = Route(prior=humble).first()
-    assert choice.tier == 1 and "the prior is never sure enough" in choice.reason
+    assert choice.tier == 1 and "the prior is sure enough of none" in choice.reason
     assert Route(prior=humble, knob=Quality(0.9)).first().tier == 0
 
 
