@@ -62,6 +62,10 @@ class Calls:
         self.failed.discard(prompt)
         return text
 
+    def left(self) -> int:
+        """Return how many more may be made."""
+        return self.config.max_calls - self.made
+
     def tell(self, progress: Progress) -> None:
         """Take note of how far it has come, and tell the client if it listens."""
         if progress.step != PASSAGES:

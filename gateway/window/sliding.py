@@ -16,7 +16,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
-from gateway.window.asking import ask_each
+from gateway.window.asking import ask_each, enough_calls
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source
@@ -111,6 +111,7 @@ class SlidingWindow:
         return _Work(overlong, means, found, windows, room, frozenset(found.best_first[:BEST_PIECES]))
 
     async def _asked(self, work: _Work) -> list[_Section]:
+        enough_calls(len(work.windows), work.means)
         text, question = work.overlong.text, work.overlong.question
         texts = [text[window.start : window.end] for window in work.windows]
         answers = await ask_each(

@@ -16,6 +16,7 @@ from aiohttp import web
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.compressed import Compressed
 from gateway.window.sliding import SlidingWindow
+from gateway.window.summaries import HierarchicalSummary
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.tenants import bearer, key_of, tenant
@@ -329,6 +330,20 @@ async def test_too_many_calls_lead_to_the_next_way(
     async with gateway_with(upstream, tmp_path, "{max_calls: 3}") as gateway:
         _, _, record = await ask(gateway, f"{ASKED} List all you know of it.")
         assert record["fit"]["strategy"] == "compress" and record["fit"]["calls"] == 3
+
+
+@pytest.mark.parametrize("strategy", [SlidingWindow(), HierarchicalSummary()])
+async def test_parts_that_are_too_many_are_not_read_at_all(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path, strategy: Any
+) -> None:
+    ways[strategy.name] = strategy
+    text = f"{town(40)}\n\n{QUESTION}"
+    async with gateway_with(
+        upstream, tmp_path, "{strategies: [window, summarise, compress], max_calls: 2}"
+    ) as gateway:
+        _, _, record = await ask(gateway, text, x_forebay_compress=f"fit:{strategy.name}")
+        assert record["fit"]["calls"] == 0 and record["fit"]["strategy"] == "compress"
+        assert len(model.answered) == 1
 
 
 async def test_so_does_a_deadline(

@@ -85,6 +85,10 @@ def test_a_name_that_is_made_of_names_is_soon_gone(said: str) -> None:
     assert NAME not in without_name(said)
 
 
+def test_an_error_in_another_encoding_is_cleaned_too() -> None:
+    assert body_without_name(b"Caf\xe9: " + NAME.encode()) == b"Caf\xe9: retrieve"
+
+
 def test_arguments_of_the_clients_tools_are_cleaned_too() -> None:
     arguments = json.dumps({"text": f"a {MARK} b"})
     events = [
