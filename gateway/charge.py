@@ -28,7 +28,8 @@ _MOST = 10**12
 
 
 def charge_of(ex: Exchange, prompt_tokens: int) -> Used:
-    """Return what to charge; `prompt_tokens` is the estimate for each call that did not report its usage."""
+    """Return what to charge; `prompt_tokens` is the estimate for each call that got the prompt whole and did
+    not report its usage."""
     sent = [call for call in ex.calls if call.error not in _NOT_SENT]
     tokens = money = 0
     for call in sent:
@@ -47,6 +48,8 @@ def _usage(call: Call, prompt_tokens: int) -> Usage:
     outcome = call.outcome
     if outcome.usage is not None:
         return outcome.usage
+    if call.fitted is not None and call.fitted.shorter:
+        prompt_tokens = min(prompt_tokens, call.fitted.tokens_after)
     answered = call.error is None and call.status is not None and call.status < 300
     # A call that others wait for goes on after the request that began it.
     running = call.ended_s is None

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["code", "json", "text", "gap"]
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+# Nothing is given back of what opens one: a last line of a million signs would take minutes.
+_FENCE = re.compile(
+    r"^[ \t]*+(`{3,}+|~{3,}+)[^\n]*+\n.*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
 _JSON_START = re.compile(r"^[ \t]*(?=[\[{])", re.MULTILINE)
 # Begins with one certain character, which is looked for in C.
 _GAP = re.compile(r"\n(?:[ \t]*\n)+")

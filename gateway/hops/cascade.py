@@ -183,7 +183,8 @@ class Cascade:
             try:
                 case = read_case(ex, tiers, beside.sessions, self._fits, judgeable=judgeable)
             except ForTheLast as why:
-                ex.reason = str(why)
+                # What makes the prompt fit asks the model that answers, and not the route.
+                ex.route, ex.reason = replace(tiers.large, tiers=tiers), str(why)
                 return await next(ex)
             if beside.features is not None:
                 case = case.knowing(await beside.features.of(ex, case.question, span))

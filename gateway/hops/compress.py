@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -25,6 +26,7 @@ from gateway.compression.select import Rank
 from gateway.config.schema import CompressConfig
 from gateway.exchange import Call, Exchange, Route, Scoring
 from gateway.pipeline import Next
+from gateway.window.aside import Aside
 from gateway.wire.request import Endpoint
 from gateway.wire.splice import Edit
 from semantic_cache.semantic.client import SemanticClient
@@ -35,7 +37,7 @@ from telemetry.metrics import GatewayMetrics
 from telemetry.spans import Span, Tracer
 
 MAX_BYTES = 2_000_000
-"""A longer prompt goes as it is: the work is done between other requests' events."""
+"""A longer prompt goes as it is: the work takes longer than it is waited for."""
 
 
 class Compress:
@@ -85,11 +87,16 @@ class Compress:
             if ex.compress.kind == "auto":
                 decided = self._drops(ex, texts[0], tokens) if texts else None
             mode = LOSSLESS if ex.compress.kind == "auto" and not decided else ex.compress
-            rank = self._rank(ex.tenant) if mode.drops and self._client is not None else None
-            read = self._reader(ex, span) if mode.kind == "ratio" and self._scorer is not None else None
+            apart = Aside()
+            rank = read = None
+            if mode.drops and self._client is not None:
+                rank = apart.asking(self._rank(ex.tenant))
+            if mode.kind == "ratio" and self._scorer is not None:
+                read = apart.asking(self._reader(ex, span))
             scored = len(ex.scorings)
-            done = await compress(messages, mode, stages=self._stages, rank=rank, read=read)
             size = place.end - place.start
+            work = partial(compress, messages, mode, stages=self._stages, rank=rank, read=read)
+            done = await apart.run(size, work)
             seconds = time.monotonic() - started
             ex.compression = made = _compression(mode, done, size, seconds, ex.scorings[scored:])
             if span.recording:

@@ -31,6 +31,8 @@ from semantic_cache.semantic.question import Rules, refuse_answer
 from semantic_cache.store.base import Store
 from telemetry.metrics import GatewayMetrics
 
+_PARTIAL = "partial"
+
 
 @dataclass(frozen=True, slots=True)
 class Semantic:
@@ -96,7 +98,10 @@ class StoreAnswer:
         assert state.key is not None and ex.view is not None
         verdict = judge()
         outcome = verdict.reason
-        if verdict.stored:
+        if verdict.stored and any(call.fitted is not None and call.fitted.partial for call in ex.calls):
+            # Whoever asks again may get one for which everything has been read.
+            outcome = _PARTIAL
+        elif verdict.stored:
             entry = self._entry(ex, state, verdict)
             record = self._record(state, entry)
             with contextlib.suppress(StoreUnavailable):

@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.errors import ClientDisconnected, Draining, GatewayError
-from gateway.window.base import Ask
+from gateway.window.base import Ask, CannotShorten, Means
 
 TRIES = 2
+
+
+def enough_calls(prompts: int, means: Means) -> None:
+    """Raise CannotShorten if so many prompts are more than can be asked: none would be of use."""
+    if prompts > (left := means.calls_left()):
+        raise CannotShorten(f"it takes {prompts} calls, and {left} are left")
 
 
 async def ask_each(

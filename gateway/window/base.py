@@ -7,6 +7,7 @@ read beforehand.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -54,6 +55,8 @@ class Means:
     ask: Ask
     rank: Rank
     progress: Callable[[Progress], None]
+    calls_left: Callable[[], int] = lambda: sys.maxsize
+    """How often `ask` may still be used."""
 
 
 class Strategy(Protocol):

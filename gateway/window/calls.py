@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.schema import FitConfig
-from gateway.errors import UpstreamGarbage
+from gateway.errors import GatewayError, UpstreamGarbage
 from gateway.exchange import Exchange
 from gateway.subrequests import Subrequests
 from gateway.window.base import CannotShorten, Progress
@@ -29,6 +29,8 @@ class Calls:
     on_progress: Tell
     """Gets None before the first call."""
     made: int = 0
+    failed: set[str] = field(default_factory=set)
+    """Prompts that got no answer when they were sent: what they ask about has not been read."""
     windows: int = 0
     """The most parts that a text was read in."""
     _free: asyncio.Semaphore = field(init=False)
@@ -51,18 +53,30 @@ class Calls:
                 if self.made == 0:
                     self.on_progress(None)
                 self.made += 1
-                said = await self.subrequests.ask(self.ex, self._body(prompt, max_tokens))
+                text = await self._said(prompt, max_tokens)
         except TimeoutError:
             raise late from None
-        if said.status != 200:
-            raise UpstreamGarbage(f"A call of the request's own was answered with status {said.status}.")
-        return said.text
+        except GatewayError:
+            self.failed.add(prompt)
+            raise
+        self.failed.discard(prompt)
+        return text
+
+    def left(self) -> int:
+        """Return how many more may be made."""
+        return self.config.max_calls - self.made
 
     def tell(self, progress: Progress) -> None:
         """Take note of how far it has come, and tell the client if it listens."""
         if progress.step != PASSAGES:
             self.windows = max(self.windows, progress.of)
         self.on_progress(progress)
+
+    async def _said(self, prompt: str, max_tokens: int) -> str:
+        said = await self.subrequests.ask(self.ex, self._body(prompt, max_tokens))
+        if said.status != 200:
+            raise UpstreamGarbage(f"A call of the request's own was answered with status {said.status}.")
+        return said.text
 
     def _body(self, prompt: str, max_tokens: int) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}

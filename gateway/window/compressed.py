@@ -6,7 +6,7 @@ from functools import partial
 
 from gateway.compression.compress import MAX_CHARS, compress_text
 from gateway.compression.mode import LARGEST_RATIO
-from gateway.window.aside import aside, from_aside
+from gateway.window.aside import Aside
 from gateway.window.base import CannotShorten, Means, Overlong
 
 SMALL_RATIO = 4.0
@@ -34,10 +34,11 @@ class Compressed:
             raise CannotShorten("there is no question to choose by")
         if len(text) > MAX_CHARS:
             raise CannotShorten(f"more than {MAX_CHARS} characters")
-        rank = from_aside(means.rank)
+        apart = Aside()
+        rank = apart.asking(means.rank)
         for _ in range(_TRIES):
             work = partial(compress_text, text, overlong.question, ratio, rank=rank)
-            shorter = await aside(len(text), work)
+            shorter = await apart.run(len(text), work)
             if (size := means.count(shorter)) <= budget:
                 if size * _LEAST_USED < budget:
                     break

@@ -162,7 +162,7 @@ class Fitting:
         if "compress" in wanted and "compress" in can:
             # A lot less than all is better than nothing, once the others have had their turn.
             strategies.append(("compress", can["compress"]))
-        means = Means(self._too_long.count, self.calls.ask, self._can.rank, self.calls.tell)
+        means = Means(self._too_long.count, self.calls.ask, self._can.rank, self.calls.tell, self.calls.left)
         if not leave_out:
             conversation = replace(conversation, units=())
         return await Shortening(
@@ -214,4 +214,5 @@ class Fitting:
             self.calls.made,
             time.monotonic() - self._started,
             shorter,
+            bool(self.calls.failed),
         )

@@ -11,7 +11,10 @@ import re
 from gateway.compression import bm25
 from gateway.compression.parts import sentences
 
-_ATOM = re.compile(r"(?=[\w.,:/@+-]*\d)\w(?:[\w.,:/@+-]*\w)?")
+# Runs first, and digits in them afterwards: looking ahead from each sign of a long run would take minutes.
+_RUN = re.compile(r"[\w.,:/@+-]+")
+_DIGIT = re.compile(r"\d")
+_AROUND = ".,:/@+-"
 _JOINED = re.compile(r"[-/:@+]")
 """2019-2020 is also 2019 and 2020."""
 _ORDER = re.compile(r"^\s*(?:[-*•]\s+|\d{1,3}[.)]\s+)", re.MULTILINE)
@@ -55,4 +58,4 @@ def finished(text: str) -> str:
 
 def _atoms(text: str) -> set[str]:
     """Return numbers and ids as they compare: 40,000 is 40000."""
-    return {found.replace(",", "").lower() for found in _ATOM.findall(text)}
+    return {run.strip(_AROUND).replace(",", "").lower() for run in _RUN.findall(text) if _DIGIT.search(run)}

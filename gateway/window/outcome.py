@@ -28,3 +28,5 @@ class Fitted:
     seconds: float
     shorter: bool
     """The prompt itself became shorter; otherwise it went whole to another model."""
+    partial: bool = False
+    """Some of its calls failed, so that with some luck the next one is made better."""

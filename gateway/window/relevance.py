@@ -62,6 +62,15 @@ async def relevance(
     texts = [text[passage.start : passage.end] for passage in passages]
     words = await asyncio.to_thread(bm25.scores, question, texts)
     meant = await _similarities(text, question, sentences, passages, words, means, report)
+    return await asyncio.to_thread(_judged, sentences, passages, words, meant)
+
+
+def _judged(
+    sentences: Sequence[Unit],
+    passages: Sequence[Chunk],
+    words: Sequence[float],
+    meant: Sequence[float | None] | None,
+) -> Relevance:
     if meant is None:
         order = sorted(range(len(passages)), key=lambda place: (-words[place], place))
         return Relevance(sentences, passages, words, order)
@@ -120,11 +129,13 @@ async def _similarities(
 
     Nothing at all if there is nobody to say.
     """
-    read = [
-        (place, text[piece.start : piece.end])
-        for place in _to_read(passages, words)
-        for piece in pieces_of(sentences[passages[place].units.start : passages[place].units.stop])
-    ]
+    read = await asyncio.to_thread(
+        lambda: [
+            (place, text[piece.start : piece.end])
+            for place in _to_read(passages, words)
+            for piece in pieces_of(sentences[passages[place].units.start : passages[place].units.stop])
+        ]
+    )
     best: list[float | None] = [None] * len(passages)
     calls = -(-len(read) // BATCH)
     for call in range(calls):

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from gateway.compression.mode import Way
 from gateway.errors import ClientDisconnected, Draining, GatewayError
+from gateway.window.aside import aside
 from gateway.window.base import CannotShorten, Means, Overlong, Strategy
 from gateway.window.conversation import Conversation
 from gateway.window.edits import edits_of
@@ -82,11 +84,14 @@ class Shortening:
         for number in range(1, MOST_ROUNDS + 1):
             # Somewhat less than there is room for: a text's tokens are known when it has been counted.
             await self._round(done, limit - int(limit * _AIM_LOWER * number))
-            edits = edits_of(self.body, self.conversation, done.texts, done.left_out)
+            edits = await aside(len(self.body), partial(self._edits, done))
             done.tokens = await self.recount(edits)
             if done.tokens <= limit:
                 return Shortened(edits, done.tokens, tuple(done.ways), len(done.left_out))
         raise CannotShorten("; ".join(done.reasons) or "it came out too long again and again")
+
+    async def _edits(self, done: _Progress) -> tuple[Edit, ...]:
+        return edits_of(self.body, self.conversation, done.texts, done.left_out)
 
     async def _round(self, done: _Progress, aim: int) -> None:
         while True:
@@ -105,20 +110,37 @@ class Shortening:
     def _leave_out(self, done: _Progress, aim: int) -> int:
         """Leave out what must go, and return the size to which texts are then cut. Raises CannotShorten."""
         least = min(LEAST_TOKENS, self.too_long.limit // 8)
+        sizes = {number: self._size(done, number) for number in self._free(done)}
+        of_message = self._by_message()
+        # Added up once: a conversation may have thousands of turns.
+        total, smallest = sum(sizes.values()), sum(min(size, least) for size in sizes.values())
         waiting = [unit for unit in self.conversation.units if not unit & done.left_out]
-        while True:
-            sizes = [self._size(done, number) for number in self._free(done)]
-            room = aim - (done.tokens - sum(sizes))
-            if sum(min(size, least) for size in sizes) <= room:
-                return level(sizes, room)
-            if not waiting:
-                if not done.reasons:
-                    raise NothingToShorten(_NO_ROOM)
-                raise CannotShorten("; ".join([*done.reasons, _NO_ROOM]))
-            unit = waiting.pop(0)
-            done.tokens -= self._size_of(done, unit)
-            done.left_out |= unit
+        left_out = set(done.left_out)
+        for unit in [*waiting, None]:
+            room = aim - (done.tokens - total)
+            if smallest <= room:
+                done.left_out = frozenset(left_out)
+                return level(list(sizes.values()), room)
+            if unit is None:
+                break
+            numbers = [number for place in unit for number in of_message.get(place, ())]
+            done.tokens -= self._size_of(done, unit, numbers)
+            for number in numbers:
+                size = sizes.pop(number, 0)
+                total -= size
+                smallest -= min(size, least)
+            left_out |= unit
             done.ways[TURNS] = None
+        if not done.reasons:
+            raise NothingToShorten(_NO_ROOM)
+        raise CannotShorten("; ".join([*done.reasons, _NO_ROOM]))
+
+    def _by_message(self) -> dict[int, list[int]]:
+        """Return the numbers of each message's pieces."""
+        found: dict[int, list[int]] = {}
+        for number, piece in enumerate(self.conversation.pieces):
+            found.setdefault(piece.message, []).append(number)
+        return found
 
     async def _shorten(self, done: _Progress, numbers: Sequence[int], budget: int) -> set[int]:
         """Make texts shorter; return those for which there is no way."""
@@ -162,12 +184,13 @@ class Shortening:
     def _size(self, done: _Progress, number: int) -> int:
         return self.too_long.count(done.texts.get(number, self.conversation.pieces[number].text))
 
-    def _size_of(self, done: _Progress, unit: frozenset[int]) -> int:
-        """Return the tokens of messages that are left out together, as they are now."""
-        spans = [self.conversation.spans[place] for place in unit]
-        size = sum(self.too_long.count_raw(self.body[start:end]) for start, end in spans)
-        for number in done.texts:
-            piece = self.conversation.pieces[number]
-            if piece.message in unit:
-                size -= self.too_long.count(piece.text) - self._size(done, number)
+    def _size_of(self, done: _Progress, unit: frozenset[int], numbers: Sequence[int]) -> int:
+        """Return the tokens of messages that are left out together, as they are now; `numbers` are their
+        pieces."""
+        spans = self.conversation.spans
+        # With the commas, as they go: those of thousands of messages come to a window of their own.
+        size = sum(self.too_long.count_raw(self.body[spans[at][0] : spans[at + 1][0]]) for at in unit)
+        for number in numbers:
+            if number in done.texts:
+                size -= self.too_long.count(self.conversation.pieces[number].text) - self._size(done, number)
         return size

@@ -16,7 +16,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
-from gateway.window.asking import ask_each
+from gateway.window.asking import ask_each, enough_calls
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source
@@ -107,10 +107,11 @@ class SlidingWindow:
             pieces_of,
         )
         size = _window_size(sum(unit.tokens for unit in found.units), room)
-        windows = packed(found.units, size, min(OVERLAP_TOKENS, size // 8))
+        windows = await asyncio.to_thread(packed, found.units, size, min(OVERLAP_TOKENS, size // 8))
         return _Work(overlong, means, found, windows, room, frozenset(found.best_first[:BEST_PIECES]))
 
     async def _asked(self, work: _Work) -> list[_Section]:
+        enough_calls(len(work.windows), work.means)
         text, question = work.overlong.text, work.overlong.question
         texts = [text[window.start : window.end] for window in work.windows]
         answers = await ask_each(
@@ -119,11 +120,12 @@ class SlidingWindow:
             NOTE_TOKENS,
             lambda done, of: work.means.progress(Progress(self.name, "windows", done, of)),
         )
-        pieces = work.pieces_by_window()
         return await asyncio.to_thread(
             lambda: [
-                work.section(range(place, place + 1), answer, text, pieces[place])
-                for place, (text, answer) in enumerate(zip(texts, answers, strict=True))
+                work.section(range(place, place + 1), answer, text, pieces)
+                for place, (text, answer, pieces) in enumerate(
+                    zip(texts, answers, work.pieces_by_window(), strict=True)
+                )
             ]
         )
 

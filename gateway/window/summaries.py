@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from gateway.compression import bm25
 from gateway.compression.parts import sentences
 from gateway.errors import GatewayError
-from gateway.window.asking import ask_each
+from gateway.window.asking import ask_each, enough_calls
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.chunks import Chunk, packed
 from gateway.window.grounding import Source, finished
@@ -114,6 +114,7 @@ class HierarchicalSummary:
         return await asyncio.to_thread(work.with_found, text, found)
 
     async def _summarised(self, work: _Work) -> list[_Node]:
+        enough_calls(len(work.parts), work.means)
         texts = [work.text(range(place, place + 1)) for place in range(len(work.parts))]
         answers = await ask_each(
             work.means.ask,

@@ -40,8 +40,11 @@ def without_name(text: str) -> str:
 
 
 def body_without_name(body: bytes) -> bytes:
-    """Return a JSON document in which no string has the name; notes have nothing that JSON escapes."""
-    return without_name(body.decode()).encode() if NAME.encode() in body else body
+    """Return a document, JSON as a rule, in which no string has the name; JSON escapes nothing of a note."""
+    if NAME.encode() not in body:
+        return body
+    # An error page may be in any encoding.
+    return without_name(body.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
 
 class NameFilter:

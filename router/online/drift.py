@@ -71,7 +71,7 @@ class Drift:
 
     def __init__(self, belief: TierBelief, *, promised: bool = True) -> None:
         """`belief` is what judges its answers now. Where no quality was `promised`, how many answers are
-        escalated is what a budget makes of it and kept ones may be wrong: confidence alone is watched."""
+        escalated is what a budget makes of it, and not watched."""
         self._promised = promised
         self._usual: list[AnswerSigns] = []
         self._now: deque[AnswerSigns] = deque(maxlen=REFERENCE)
@@ -93,7 +93,7 @@ class Drift:
             self._usual.clear()
             self._now.clear()
             self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
-        self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
+        self._wrong = Cusum(1 - _kept_quality(belief), _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()
 
@@ -120,8 +120,8 @@ class Drift:
 
     def compared(self, *, agrees: bool) -> str | None:
         """Take one kept answer that was compared; returns what has changed, if anything."""
-        if self._promised and self._wrong.add(not agrees):
-            return "kept answers are wrong more often than vouched for"
+        if self._wrong.add(not agrees):
+            return "kept answers are wrong more often than they were"
         return None
 
     def _escalated(self, signs: AnswerSigns) -> str | None:
@@ -141,3 +141,9 @@ class Drift:
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]
+
+
+def _kept_quality(belief: TierBelief) -> float:
+    """Return how often kept answers are right; where nothing vouches the surest are kept, which are at least
+    as good as all."""
+    return belief.ends_quality if belief.vouched else belief.quality

@@ -8,6 +8,7 @@ from gateway.charge import charge_of
 from gateway.config.schema import Model, Price
 from gateway.exchange import Call, Exchange, Scoring
 from gateway.state.ledger.base import Used
+from gateway.window.outcome import Fitted
 from gateway.wire.request import Endpoint
 from gateway.wire.usage import Usage
 from telemetry import names
@@ -78,6 +79,13 @@ def test_the_upstreams_count_goes_first() -> None:
 def test_without_its_count_ours_is_taken() -> None:
     assert charge(call(200, counted=50)) == used(PROMPT, 50)
     assert charge(call(200, names.UPSTREAM_CLOSED, counted=50)) == used(PROMPT, 50)
+
+
+@pytest.mark.parametrize(("shorter", "charged"), [(True, 40), (False, PROMPT)])
+def test_a_prompt_that_was_made_to_fit_is_charged_as_it_was_sent(shorter: bool, charged: int) -> None:
+    made = call(200, names.CLIENT_DISCONNECT, counted=7)
+    made.fitted = Fitted("turns", "m", 50, PROMPT, 40, False, 0, 4, 0, 0.1, shorter)
+    assert charge(made) == used(charged, 7)
 
 
 def test_all_calls_of_a_request_are_added_up() -> None:

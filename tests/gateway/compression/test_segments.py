@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,12 @@ def test_code_is_one_segment_although_it_has_blank_lines() -> None:
         ("code", code),
         ("text", "Why?"),
     ]
+
+
+@pytest.mark.parametrize("sign", ["`", "~", " "])
+def test_a_last_line_of_many_signs_is_soon_read(sign: str) -> None:
+    text = "Look:\n\n```" + sign * 1_000_000
+    assert "".join(segment.text for segment in segments(text)) == text
 
 
 def test_json_is_found_between_paragraphs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -154,3 +155,21 @@ def test_a_long_text_in_other_words_is_given_up_on(size: int) -> None:
     original = "".join(random.Random(1).choices("abcdefgh .,\n", k=size))
     other = "".join(random.Random(2).choices("ijklmnop .,\n", k=size))
     assert restored(other, left_out(original, other)) == original
+
+
+class Searched(str):
+    """Counts the characters that are looked through."""
+
+    total = 0
+
+    def find(self, *args: Any) -> int:
+        place = super().find(*args)
+        self.total += (len(self) if place < 0 else place) - args[1]
+        return place
+
+
+def test_a_text_full_of_marks_is_soon_read() -> None:
+    original = Searched("".join(f"[…] ab  {line} \n" for line in range(20_000)))
+    other = original.replace("  ", " ").replace(" \n", "\n")
+    assert restored(other, left_out(original, other)) == original
+    assert original.total < 25_000_000

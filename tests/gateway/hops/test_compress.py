@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from gateway.answer import Answer
 from gateway.compression.mode import OFF, Mode
+from gateway.compression.segments import Segment, segments
 from gateway.config.schema import CompressConfig
 from gateway.exchange import Exchange
 from gateway.hops.compress import Compress
@@ -351,3 +353,25 @@ async def test_a_client_that_leaves_while_passages_are_compared_ends_the_span() 
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [span.name for span in spans] == ["compress"] and ex.compression is None
+
+
+async def test_a_long_prompt_is_compressed_beside_other_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = body_of(f"{DOCUMENTS * 40}\n\nWhen was the tower built?")
+    threads: list[int] = []
+
+    def read(text: str) -> list[Segment]:
+        threads.append(threading.get_ident())
+        return segments(text)
+
+    async def receive(limit: int) -> bytes:
+        return body
+
+    async def upstream(ex: Exchange) -> Answer:
+        return Answer(200, b"{}")
+
+    monkeypatch.setattr("gateway.compression.compress.segments", read)
+    ex = Exchange(Endpoint.CHAT, {}, receive, tenant="t", body=body, compress=Mode("ratio", 4.0))
+    ex.view = read_request(body, Endpoint.CHAT)
+    await Compress(CompressConfig(), NullTracer(), GatewayMetrics()).run(ex, upstream)
+    assert ex.compression is not None and ex.compression.tokens_saved > 0
+    assert threads and threading.get_ident() not in threads

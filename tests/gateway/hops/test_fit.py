@@ -11,9 +11,12 @@ from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
 from gateway.window.base import CannotShorten, Means, Overlong, Progress
 from gateway.window.compressed import Compressed
+from gateway.window.sliding import SlidingWindow
+from gateway.window.summaries import HierarchicalSummary
 from tests.gateway.support.cached import until_kept
 from tests.gateway.support.running import RunningGateway, chat, running_gateway
 from tests.gateway.support.tenants import bearer, key_of, tenant
@@ -329,6 +332,20 @@ async def test_too_many_calls_lead_to_the_next_way(
         assert record["fit"]["strategy"] == "compress" and record["fit"]["calls"] == 3
 
 
+@pytest.mark.parametrize("strategy", [SlidingWindow(), HierarchicalSummary()])
+async def test_parts_that_are_too_many_are_not_read_at_all(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path, strategy: Any
+) -> None:
+    ways[strategy.name] = strategy
+    text = f"{town(40)}\n\n{QUESTION}"
+    async with gateway_with(
+        upstream, tmp_path, "{strategies: [window, summarise, compress], max_calls: 2}"
+    ) as gateway:
+        _, _, record = await ask(gateway, text, x_forebay_compress=f"fit:{strategy.name}")
+        assert record["fit"]["calls"] == 0 and record["fit"]["strategy"] == "compress"
+        assert len(model.answered) == 1
+
+
 async def test_so_does_a_deadline(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -517,6 +534,20 @@ async def test_a_tier_whose_window_is_too_short_is_not_asked(
         assert headers["x-forebay-route"] == "big"
 
 
+async def test_a_request_that_only_the_last_tier_can_answer_is_read_by_it(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
+) -> None:
+    messages = [{"role": "user", "content": f"{town(500)}\n\nHow many bridges are there?"}]
+    # Of several choices none is judged, so nothing is held back either.
+    body = chat("auto", messages=messages, n=2, stream=True)
+    config = CONFIG.format(url=upstream.base_url, fit="{}") + ROUTE
+    async with running_gateway(config, tmp_path) as gateway:
+        async with gateway.post(body=body, x_forebay_compress="fit:window") as response:
+            text = await response.text()
+        assert ": forebay" in text and "data: [DONE]" in text
+        assert {sent["model"] for sent in model.answered} == {"big"}
+
+
 async def test_where_the_hop_itself_fails_the_prompt_goes_as_it_came(
     upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -610,6 +641,35 @@ async def test_an_answer_of_a_long_job_is_stored_without_its_comments(
             assert response.headers["x-forebay-cache"] == "hit-exact"
             again = await response.text()
     assert ": forebay" in first and ": forebay" not in again and "built in 1702" in again
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_lacks_a_part_is_not_stored(
+    upstream: ScriptedUpstream, model: Windowed, ways: dict[str, Any], tmp_path: Path, stream: bool
+) -> None:
+    ways["window"] = SlidingWindow()
+    asked = f"{town(40)}\n\nHow many bridges are there?"
+    body, broken = chat("m", messages=[{"role": "user", "content": asked}], stream=stream), True
+    answers, calls = model.reply(), 0
+
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        if broken and b"Text:" in received and b"tower number 12 of" in received:
+            return web.Response(status=422, body=b'{"error":{"message":"no"}}')
+        return await answers(request, received)
+
+    upstream.reply = reply
+    async with gateway_with(upstream, tmp_path, cached=True) as gateway:
+        seen = []
+        for broken in (True, False, False):
+            async with gateway.post(body=body) as response:
+                await response.read()
+                seen.append((response.status, response.headers["x-forebay-cache"]))
+            sent = model.answered[-1]["messages"][0]["content"]
+            assert ("could not be read]" in sent) == broken
+            await until_kept(gateway, calls)
+    assert seen == [(200, "miss"), (200, "miss"), (200, "hit-exact")]
 
 
 @pytest.mark.parametrize(

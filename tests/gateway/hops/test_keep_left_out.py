@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.answer import Answer
+from gateway.cache_state import CacheState
 from gateway.compression.kept import Kept
 from gateway.compression.mode import Mode
 from gateway.config.schema import CompressConfig, Model
@@ -21,6 +22,7 @@ from gateway.hops.retrieve import Retrieve
 from gateway.pipeline import OnFailure, Pipeline, Step
 from gateway.wire.own_tool import NAME
 from gateway.wire.request import Endpoint, outgoing, read_request
+from semantic_cache.directives import Directives
 from semantic_cache.entry import Entry
 from semantic_cache.record import Record
 from semantic_cache.scope import ExactKey
@@ -148,3 +150,14 @@ async def test_the_model_is_asked_again_with_what_was_kept(store: Stalling) -> N
     assert isinstance(answer.body, bytes) and b"Fine." in answer.body
     assert [len(body["messages"]) for body in last.bodies] == [3, 5]
     assert "handled request r150" in last.bodies[1]["messages"][4]["content"]
+
+
+async def test_of_a_request_that_says_no_store_nothing_is_kept(store: Stalling) -> None:
+    last = Last(store)
+    hops, ex = pipeline(store, last, [], 60.0)
+    ex.cache = CacheState(Directives(no_store=True))
+    assert (await hops.run(ex)).status == 200
+    (body,) = last.bodies
+    text = body["messages"][2]["content"]
+    assert "left out" in text and NAME not in text and len(body["tools"]) == 1
+    assert (await store.stats()).entries == 0

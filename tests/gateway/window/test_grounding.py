@@ -41,3 +41,9 @@ def test_an_answer_that_was_cut_ends_with_its_last_whole_sentence() -> None:
     assert finished("One thing. Another thi") == "One thing."
     assert finished("One thing. Another thing.") == "One thing. Another thing."
     assert finished("Never whole") == "Never whole"
+
+
+@pytest.mark.parametrize("sign", ["a", ".", "-", "1"])
+def test_a_long_run_of_signs_is_soon_read(sign: str) -> None:
+    source = Source(f"It sold 40 sacks. {sign * 1_000_000}")
+    assert source.has_atoms_of("It sold 40.") and not source.has_atoms_of("It sold 41.")

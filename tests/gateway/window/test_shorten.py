@@ -217,6 +217,24 @@ def test_where_no_strategy_helps_old_turns_are_left_out() -> None:
     assert json.loads(sent)["messages"] == [{"role": "user", "content": f"{note}Who owned it?"}]
 
 
+def test_turns_are_counted_once_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = [{"role": "user", "content": "Who owned it?"}]
+    for _ in range(300):
+        turn = [{"role": "user", "content": f"{'Nobody knows. ' * 40}\n\nWhat is it?"}]
+        messages = [*turn, {"role": "assistant", "content": "A mill."}, *messages]
+    body = b'{"messages": ' + json.dumps(messages).encode() + b"}"
+    counted, count = 0, Overlength.count
+
+    def counting(self: Overlength, text: str) -> int:
+        nonlocal counted
+        counted += 1
+        return count(self, text)
+
+    monkeypatch.setattr(Overlength, "count", counting)
+    found, _ = shorten(body, 300, [("retrieve", Head())])
+    assert found.left_out > 500 and counted < 5_000
+
+
 def test_it_says_what_was_tried() -> None:
     body = (
         b'{"messages": ' + json.dumps([{"role": "user", "content": "Nobody knows. " * 900}]).encode() + b"}"

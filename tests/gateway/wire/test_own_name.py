@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,23 @@ def test_however_a_stream_is_cut_the_name_is_not_in_it(
             ";", ""
         )
     assert len(deltas(passed)) == len(pieces) + 1 and passed[-1].data == b"[DONE]"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "forebay_" * 200_000 + "retrieve",
+        "forebay_" * 200_000 + "retrieva",
+        f"fore; {NAME} id=a" * 5_000 + "bay_retrieve id=a" * 5_000,
+        f"forebay_; {NAME} id=a" * 20_000 + "retrieve",
+    ],
+)
+def test_a_name_that_is_made_of_names_is_soon_gone(said: str) -> None:
+    assert NAME not in without_name(said)
+
+
+def test_an_error_in_another_encoding_is_cleaned_too() -> None:
+    assert body_without_name(b"Caf\xe9: " + NAME.encode()) == b"Caf\xe9: retrieve"
 
 
 def test_arguments_of_the_clients_tools_are_cleaned_too() -> None:

@@ -100,6 +100,15 @@ def test_a_prior_lets_the_small_tier_try_and_keeps_what_it_is_sure_of() -> None:
     assert "the prior alone vouches" in route.after(SURE).reason
 
 
+def test_a_prior_that_is_never_sure_enough_lets_no_tier_try() -> None:
+    """Each of its answers would be escalated."""
+    humble = replace(PRIOR, calibration=Isotonic((-3.0, 3.0), (0.05, 0.955)))
+
+    choice = Route(prior=humble).first()
+    assert choice.tier == 1 and "the prior is sure enough of none" in choice.reason
+    assert Route(prior=humble, knob=Quality(0.9)).first().tier == 0
+
+
 def test_outcomes_say_which_answers_stand() -> None:
     route = learned()
 
@@ -313,6 +322,13 @@ def test_that_a_budget_or_a_time_keeps_a_share_is_no_drift(knob: Knob) -> None:
         if route.experience.due:
             route.learn([])
     assert route.alarms == []
+
+
+def test_under_a_budget_answers_that_become_worse_raise_an_alarm() -> None:
+    route = Route((SMALL, LARGE), Budget(0.0046)).learn(outcomes(300))
+    worse = outcomes(40, seed=1, right=lambda sure: 0.0)
+
+    assert "small" in route.experience.add([replace(one, kept=True) for one in worse])
 
 
 def test_outcomes_vouch_for_nothing_beside_another_last_tier() -> None:

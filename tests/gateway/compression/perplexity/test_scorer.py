@@ -143,6 +143,24 @@ async def test_who_is_late_once_is_expected_to_be(upstream: ScriptedUpstream) ->
         assert ex.scorings[0].usage.input_tokens == 100
 
 
+async def test_who_was_late_is_asked_again_after_a_while(upstream: ScriptedUpstream) -> None:
+    said = {"9": {"logprob": -1.0, "decoded_token": "a"}}
+    body = json.dumps({"choices": [{"index": 0, "prompt_logprobs": [None, said]}]}).encode()
+    cold = True
+
+    async def reply(request: web.Request, received: bytes) -> web.StreamResponse:
+        if cold:
+            await asyncio.Event().wait()
+        return web.Response(body=body, content_type="application/json")
+
+    upstream.reply = reply
+    async with scorer_at(upstream.base_url) as scorer:
+        assert await scored(scorer, exchange(), ["aa"], 0.3) is None
+        cold = False
+        found = [await scored(scorer, exchange(), ["aaaa"], 0.3) for _ in range(100)]
+    assert found[0] is None and any(tokens is not None for tokens in found)
+
+
 async def test_whoever_waits_may_leave(upstream: ScriptedUpstream) -> None:
     asked = asyncio.Event()
 
