@@ -1,7 +1,8 @@
 """Keeps what the compressor left out, and gives the model a tool to ask for it.
 
-Only where the caller uses tools anyway, and only what is kept gets an id in its mark: no mark ever names a
-tool that the model does not have. Fails open: without the store the prompt goes as the compressor made it.
+Only where the caller uses tools anyway and does not say `no-store`, and only what is kept gets an id in its
+mark: no mark ever names a tool that the model does not have. Fails open: without the store the prompt goes as
+the compressor made it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class KeepLeftOut:
 
     async def run(self, ex: Exchange, next: Next) -> Answer:
         made = ex.compression
-        if made is not None and made.dropped and ex.view is not None:
+        # Who wants nothing kept of a request means its prompt as well.
+        kept = ex.cache is None or not ex.cache.directives.no_store
+        if made is not None and made.dropped and ex.view is not None and kept:
             tool = injection(ex.body, ex.view)
             if tool is not None:
                 ex.compression = replace(made, with_tool=await self._edits(ex, made, tool))

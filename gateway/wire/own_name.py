@@ -17,6 +17,11 @@ from gateway.wire.usage import DONE
 
 _NOTE = re.compile(rf";? ?{NAME} id=[a-z2-7]+(?: start=\d+)?(?: end=\d+)?")
 _PLAIN = "retrieve"
+_BEFORE = NAME.removesuffix(_PLAIN)
+# With all that would make a name of what is left; and a run is tried where it begins only.
+_NAME = re.compile(rf"(?<!{_BEFORE})(?:{_BEFORE})++{_PLAIN}")
+_MOST_PASSES = 4
+"""A note within a note leaves one behind; no model that wants nothing of us writes more of them."""
 _OPEN = re.compile(rf'{NAME}[^\]\n"\\]{{0,80}}\Z')
 """The note that is behind the name may not be complete."""
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
@@ -27,13 +32,15 @@ _Key: TypeAlias = tuple[str, int]
 
 def without_name(text: str) -> str:
     """Return what was said without notes and names."""
-    while NAME in text:
-        text = _NOTE.sub("", text).replace(NAME, _PLAIN)
-    return text
+    for _ in range(_MOST_PASSES):
+        if NAME not in text:
+            return text
+        text = _NAME.sub(_PLAIN, _NOTE.sub("", text))
+    return _NAME.sub(_PLAIN, text)
 
 
 def body_without_name(body: bytes) -> bytes:
-    """Return a document, JSON as a rule, in which no string has the name; notes have nothing that JSON escapes."""
+    """Return a document without the name in its strings; notes have nothing that JSON escapes."""
     if NAME.encode() not in body:
         return body
     # An error page may be in any encoding.
