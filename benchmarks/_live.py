@@ -121,7 +121,8 @@ def large_answers(asked: Sequence[Question], accuracy: float) -> dict[str, str]:
     table = {}
     for question in asked:
         place = int.from_bytes(hashlib.sha256(question.text.encode()).digest()[:6], "big") / 2**48
-        table[question.text] = f"It is {question.right[0]}." if place < accuracy else "That is not known."
+        right = f"'{question.right[0]}'" if question.check == "letter" else question.right[0]
+        table[question.text] = f"It is {right}." if place < accuracy else "That is not known."
     return table
 
 

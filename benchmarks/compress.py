@@ -392,7 +392,7 @@ def bench(
     data: Path,
     only: tuple[str, ...] = (),
     answers: int = 12,
-    scored: int = 12,
+    scored: int = 6,
     overlong: int = 1,
     summaries: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     yarn: Annotated[bool, cyclopts.Parameter(negative="")] = False,

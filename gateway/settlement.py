@@ -48,6 +48,9 @@ def cost_of(ex: Exchange) -> float | None:
         cost += part
     for call in ex.calls:
         usage, price = call.outcome.usage, call.target.price
+        if usage is None and call.status is not None and call.status >= 400:
+            # An error answer costs nothing.
+            continue
         if usage is None or price is None:
             return None
         cost += cost_usd(usage, price)

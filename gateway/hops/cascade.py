@@ -2,7 +2,8 @@
 
 What a stream's client sees while an answer is judged is said in `Streams`: nothing before the decision
 (hold), everything, which may be taken back (speculative), or an answer that is not judged (route-only). If a
-smaller model fails, the last one is asked, with the client's own words; if that one fails, the request does.
+smaller model fails, the last one that can take the request is asked, with the client's own words; if that one
+fails, the request does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+import structlog
 
 from gateway.answer import Answer, EventStream
 from gateway.compression.mode import OFF
@@ -36,6 +39,8 @@ from router.policy.base import Choice
 from semantic_cache.semantic.client import SemanticClient
 from telemetry import names
 from telemetry.spans import Tracer
+
+_log = structlog.get_logger("gateway.routing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +239,18 @@ class Cascade:
         return run.heard[run.choice.tier].release(run.ex)
 
     async def _judge(self, run: _Run, reply: Reply) -> None:
-        """Decide what follows from the answer of the tier that was asked."""
+        """Decide what follows from the answer of the tier that was asked.
+
+        Fails open, to a larger model: it is too late to go on without this hop, since the answer was asked
+        for in our own way and has been taken in.
+        """
+        try:
+            await self._look_at(run, reply)
+        except Exception as error:
+            _log.warning("answer_not_judged", request_id=run.ex.id, exc_info=error)
+            run.choice = _not_kept(run, "it could not be judged")
+
+    async def _look_at(self, run: _Run, reply: Reply) -> None:
         tier, case, ex = run.choice.tier, run.case, run.ex
         small = small_answer(case.asked, case.question, reply)
         signs = signs_of(small)
@@ -330,8 +346,8 @@ def _failed(error: GatewayError) -> GivenUp:
 
 def _not_kept(run: _Run, why: str) -> Choice:
     # If there is no larger model that can take the request, the last one shall say so itself.
-    next = run.case.most if run.case.most > run.choice.tier else run.last
-    return Choice(next, f"the small model's answer was not kept: {why}")
+    tier = run.case.most if run.case.most > run.choice.tier else run.last
+    return Choice(tier, f"the small model's answer was not kept: {why}")
 
 
 def _asks_for_logprobs(ex: Exchange) -> bool:

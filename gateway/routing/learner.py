@@ -167,10 +167,13 @@ class Learner:
             self._raised = raised + self._raised
             return
         self._outage.worked()
-        self._cursor = fresh.cursor
+        first, self._cursor = not self._cursor, fresh.cursor
         for alarm in fresh.alarms:
             if self.experience.alarm(alarm.tier, alarm.why, alarm.at):
                 self._say(alarm.tier, alarm.why)
+        if first:
+            # Whether something had changed by then was for those to say who were there.
+            self.experience.recall(fresh.tried)
         self._take(fresh.tried)
 
     def _exchange_news(self, tried: list[Tried], raised: list[Raised]) -> Any:
@@ -247,7 +250,7 @@ class Learner:
                 Tried(
                     new_id(), ex.tenant, tier, self._clock(), signs,
                     await asyncio.to_thread(signs_of, answer), agrees, weight, tier == given,
-                    key,
+                    key, last,
                 )
             )  # fmt: skip
         self.learnt(found)

@@ -185,7 +185,7 @@ def _scored(ex: Exchange, saved: Saved) -> None:
 
 def _ours(ex: Exchange) -> Saved | None:
     """Return what a request that no client has sent cost; without us it would not have been."""
-    if not ex.calls:
+    if not ex.calls and not ex.scorings:
         return None
     saved = Saved()
     for call in ex.calls:
@@ -193,6 +193,11 @@ def _ours(ex: Exchange) -> Saved | None:
         if paid is None:
             saved.priced = False
         saved.actual += paid or 0
+    for scoring in ex.scorings:
+        if (price := scoring.target.price) is None:
+            saved.priced = False
+            continue
+        saved.actual += nano_usd(cost_usd(scoring.usage, price))
     saved.add(names.SAVED_SUBREQUESTS if ex.origin is not None else names.SAVED_REFRESH, -saved.actual)
     if not saved.priced:
         _forget_money(saved)
@@ -206,10 +211,8 @@ def _forget_money(saved: Saved) -> None:
 
 
 def _answering(calls: Sequence[Call]) -> Call:
-    """Return the call whose answer the client got: the last one that went well, else the last one."""
-    for call in reversed(calls):
-        if call.error is None and call.status == 200:
-            return call
+    """Return the call whose answer the client got: the last one, and its error if that is what came of it,
+    however well a smaller model had answered before."""
     return calls[-1]
 
 

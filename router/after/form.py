@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 Validity: TypeAlias = Literal["valid", "invalid", "not-asked"]
@@ -17,6 +17,7 @@ _REFUSAL = re.compile(
 )
 # A refusal comes first; further on the words may be part of an answer.
 _HEAD = 240
+_MOST_STEPS = 20_000
 _KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -65,27 +66,28 @@ def fits(value: Any, schema: Any) -> bool:
 
     These are type, required, properties, additionalProperties, items, enum, const, minimum, maximum,
     minLength, maxLength, minItems, maxItems, anyOf, oneOf (as anyOf), allOf, and `$ref` within the schema. A
-    schema that is none itself is fitted by all: that is for the upstream to say.
+    schema that is none itself is fitted by all: that is for the upstream to say. So is what lies beyond more
+    steps than any sensible schema takes: two references to itself would double them with each level.
     """
     try:
-        return _fits(value, schema, schema, 0)
+        return _fits(value, schema, schema, 0, iter(range(_MOST_STEPS)))
     except (TypeError, AttributeError):
         return True
 
 
-def _fits(value: Any, schema: Any, root: Any, depth: int) -> bool:
+def _fits(value: Any, schema: Any, root: Any, depth: int, steps: Iterator[int]) -> bool:
     if schema is False:
         return False
-    if not isinstance(schema, Mapping) or depth > 50:
+    if not isinstance(schema, Mapping) or depth > 50 or next(steps, None) is None:
         return True
     if isinstance(ref := schema.get("$ref"), str):
-        return _fits(value, _found(root, ref), root, depth + 1)
+        return _fits(value, _found(root, ref), root, depth + 1, steps)
     for name in ("anyOf", "oneOf"):
         ways = schema.get(name)
-        if isinstance(ways, list) and not any(_fits(value, way, root, depth + 1) for way in ways):
+        if isinstance(ways, list) and not any(_fits(value, way, root, depth + 1, steps) for way in ways):
             return False
     ways = schema.get("allOf")
-    if isinstance(ways, list) and not all(_fits(value, way, root, depth + 1) for way in ways):
+    if isinstance(ways, list) and not all(_fits(value, way, root, depth + 1, steps) for way in ways):
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
@@ -100,9 +102,9 @@ def _fits(value: Any, schema: Any, root: Any, depth: int) -> bool:
         if any(name not in value for name in schema.get("required", ())):
             return False
         others = schema.get("additionalProperties")
-        return all(_fits(value[name], known.get(name, others), root, depth + 1) for name in value)
+        return all(_fits(value[name], known.get(name, others), root, depth + 1, steps) for name in value)
     if isinstance(value, list) and "items" in schema:
-        return all(_fits(item, schema["items"], root, depth + 1) for item in value)
+        return all(_fits(item, schema["items"], root, depth + 1, steps) for item in value)
     return True
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+|[;{}]\s*\n|=>|\bSELECT\b.{1,200}\bFROM\b|</\w+>|\w+\.\w+\(")
+# Runs of \w are only tried where they begin, or a long one (base64 in a prompt) would take quadratic time.
+_CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+|[;{}]\s*\n|=>|\bSELECT\b.{1,200}\bFROM\b|</\w+>|\w\.\w+\(")
 _MATHS = re.compile(
     r"\\(?:frac|sum|int|sqrt)|[∑∫√≤≥≠]|\d\s{0,4}[-+*/^=]\s{0,4}\d|\b(?:prove|theorem|integral|equation)\b",
     re.I,

@@ -48,8 +48,6 @@ class TierBelief:
     """Share of its answers that may be kept."""
     ends_quality: float = 1.0
     """How often those are right."""
-    spread: float = 0.0
-    """Standard deviation of what its answers are judged to be."""
     query: Logistic | None = None
     """P(right) from the query, if that is better than the mean; None if not."""
     by: str = "nothing vouches for its answers yet"
@@ -154,6 +152,8 @@ def _early(rows: Sequence[Tried], prior: Confidence | None, allowed: float | Non
     if prior is None or allowed is None:
         return belief
     least = strictest(allowed)
+    if max(prior.calibration.values) < least:
+        return replace(belief, by=f"{_not_yet(len(rows))}, and the prior is sure enough of none")
     judged = [(prior.judge(row.signs).probability >= least, row) for row in rows]
     kept = [row for keeps, row in judged if keeps]
     wrong = sum(not row.agrees for row in kept)
@@ -205,16 +205,10 @@ class _Table:
 
     def belief(self) -> TierBelief:
         """Return what all outcomes say, with nothing kept yet."""
-        total = sum(self.weights)
-        mean = sum(map(_times, self.weights, self.judged)) / total
-        spread = (
-            sum(w * (p - mean) ** 2 for w, p in zip(self.weights, self.judged, strict=True)) / total
-        ) ** 0.5
         return TierBelief(
             len(self.rows),
             _share(self.agrees, self.weights, range(len(self.rows))),
             self.confidence,
-            spread=spread,
             query=_query_model(self.rows),
         )
 

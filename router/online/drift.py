@@ -69,8 +69,10 @@ def _shares(values: Sequence[float], edges: Sequence[float]) -> list[float]:
 class Drift:
     """The watches over one tier of a route."""
 
-    def __init__(self, belief: TierBelief) -> None:
-        """`belief` is what judges its answers now."""
+    def __init__(self, belief: TierBelief, *, promised: bool = True) -> None:
+        """`belief` is what judges its answers now. Where no quality was `promised`, how many answers are
+        escalated is what a budget makes of it, and not watched."""
+        self._promised = promised
         self._usual: list[AnswerSigns] = []
         self._now: deque[AnswerSigns] = deque(maxlen=REFERENCE)
         self._since = 0
@@ -91,22 +93,24 @@ class Drift:
             self._usual.clear()
             self._now.clear()
             self._more, self._fewer = Cusum(0.5, _ODDS), Cusum(0.5, 1 / _ODDS)
-        self._wrong = Cusum(1 - belief.ends_quality, _ODDS, _WRONG_RARELY, self._wrong.sum)
+        self._wrong = Cusum(1 - _kept_quality(belief), _ODDS, _WRONG_RARELY, self._wrong.sum)
         if len(self._usual) == REFERENCE:
             self._rebase()
 
-    def judged(self, signs: AnswerSigns, *, escalated: bool) -> str | None:
-        """Take one answer that was judged; returns what has changed, if anything."""
+    def judged(self, signs: AnswerSigns) -> str | None:
+        """Take one answer that was judged; returns what has changed, if anything.
+
+        Whether it is escalated is asked of the route's belief, whatever a tenant's own made of it: so was it
+        of the usual ones.
+        """
         if len(self._usual) < REFERENCE:
             self._usual.append(signs)
             if len(self._usual) == REFERENCE:
                 self._rebase()
             return None
         self._now.append(signs)
-        if self._more.add(escalated):
-            return "its answers are escalated more often than usual"
-        if self._fewer.add(escalated):
-            return "its answers are escalated less often than usual"
+        if self._promised and (why := self._escalated(signs)) is not None:
+            return why
         self._since += 1
         if len(self._now) == REFERENCE and self._since % _EVERY == 0:
             index = psi(self._probabilities(self._usual), self._probabilities(self._now))
@@ -117,7 +121,15 @@ class Drift:
     def compared(self, *, agrees: bool) -> str | None:
         """Take one kept answer that was compared; returns what has changed, if anything."""
         if self._wrong.add(not agrees):
-            return "kept answers are wrong more often than vouched for"
+            return "kept answers are wrong more often than they were"
+        return None
+
+    def _escalated(self, signs: AnswerSigns) -> str | None:
+        escalated = not self._belief.judge(signs)[1]
+        if self._more.add(escalated):
+            return "its answers are escalated more often than usual"
+        if self._fewer.add(escalated):
+            return "its answers are escalated less often than usual"
         return None
 
     def _rebase(self) -> None:
@@ -129,3 +141,9 @@ class Drift:
 
     def _probabilities(self, signs: Iterable[AnswerSigns]) -> list[float]:
         return [self._belief.judge(each)[0].probability for each in signs]
+
+
+def _kept_quality(belief: TierBelief) -> float:
+    """Return how often kept answers are right; where nothing vouches the surest are kept, which are at least
+    as good as all."""
+    return belief.ends_quality if belief.vouched else belief.quality

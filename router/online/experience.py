@@ -56,7 +56,7 @@ class Experience:
         self._judged: dict[str, deque[AnswerSigns]] = {name: deque(maxlen=_WINDOW) for name in self.small}
         self._new = 0
         self._beliefs = fit(Work(dict.fromkeys(self.small, ()), {}), knob, prior)
-        self._drift = {name: Drift(belief.route) for name, belief in self._beliefs.items()}
+        self._drift = {name: self._watch(belief.route) for name, belief in self._beliefs.items()}
 
     def believes(self, tenant: str, name: str) -> TierBelief:
         """Return what is believed of a tier for a tenant."""
@@ -66,34 +66,49 @@ class Experience:
         """Return how many outcomes of a tier count."""
         return sum(map(len, self._rows[name].values()))
 
-    def judged(self, name: str, belief: TierBelief, signs: AnswerSigns, *, kept: bool) -> str | None:
+    def judged(self, name: str, belief: TierBelief, signs: AnswerSigns) -> str | None:
         """Take note of an answer that was judged; returns why that raises an alarm, if it does."""
         if belief.confidence is not None and signs.broken is None:
             self._judged[name].append(signs)
             self.scores[name].append(belief.confidence.model.score(signs.values))
         if name in self.alarms or not self._vouches(name):
             return None
-        return self._drift[name].judged(signs, escalated=not kept)
+        return self._drift[name].judged(signs)
+
+    def recall(self, tried: Iterable[Tried]) -> None:
+        """Take outcomes of before this experience began: they are learned from, and raise no alarm.
+
+        They were kept under beliefs that are only learned anew from them; until then those of now would take
+        what was right then for a change.
+        """
+        for one in tried:
+            self._take(one)
 
     def add(self, tried: Iterable[Tried]) -> dict[str, str]:
         """Take outcomes, those that are here already excepted; returns tiers for which they raise an alarm,
         and why."""
         found = {}
         for one in tried:
-            if one.id in self._ids or one.tier not in self._rows:
+            if not self._take(one):
                 continue
-            self._ids[one.id] = None
-            if len(self._ids) > _IDS:
-                del self._ids[next(iter(self._ids))]
-            if one.at <= self._since.get(one.tier, -1.0):
-                continue
-            self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
-            self._make_room(one.tier)
-            self._new += 1
             watched = one.kept and one.tier not in self.alarms and self._vouches(one.tier)
             if watched and (why := self._drift[one.tier].compared(agrees=one.agrees)) is not None:
                 found[one.tier] = why
         return found
+
+    def _take(self, one: Tried) -> bool:
+        """Return whether an outcome is news, and counts."""
+        if one.id in self._ids or one.tier not in self._rows or one.last not in ("", self.last):
+            return False
+        self._ids[one.id] = None
+        if len(self._ids) > _IDS:
+            del self._ids[next(iter(self._ids))]
+        if one.at <= self._since.get(one.tier, -1.0):
+            return False
+        self._rows[one.tier].setdefault(one.tenant, deque(maxlen=ROWS)).append(one)
+        self._make_room(one.tier)
+        self._new += 1
+        return True
 
     def alarm(self, name: str, why: str, at: float) -> bool:
         """Trust a tier no longer: only outcomes after this Unix time can vouch for it again.
@@ -147,9 +162,12 @@ class Experience:
             ):
                 self._beliefs[name] = belief
                 del self.alarms[name]
-                self._drift[name] = Drift(belief.route)
+                self._drift[name] = self._watch(belief.route)
                 over.append(name)
         return over
+
+    def _watch(self, belief: TierBelief) -> Drift:
+        return Drift(belief, promised=isinstance(self.knob, Quality))
 
     def _vouches(self, name: str) -> bool:
         return self._beliefs[name].route.vouched or not isinstance(self.knob, Quality)

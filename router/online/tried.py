@@ -29,3 +29,5 @@ class Tried:
     """The client got it."""
     question: str = ""
     """The digest by which the cache knows the question, in hex; empty if it does not."""
+    last: str = ""
+    """The tier that it was compared with; empty if that is not known."""

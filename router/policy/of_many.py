@@ -69,7 +69,7 @@ class OfMany:
         belief = self._experience.believes(facts.tenant, name)
         judgement, vouched = belief.judge(heard[latest])
         kept, why = self._keeps(name, belief, heard[latest], vouched, facts)
-        if (changed := self._experience.judged(name, belief, heard[latest], kept=kept)) is not None:
+        if (changed := self._experience.judged(name, belief, heard[latest])) is not None:
             self._on_drift(name, changed)
         reason = f"{name}: {judgement.reason}; {why}"
         if kept:
@@ -115,7 +115,8 @@ class OfMany:
         for at in left:
             quality = beliefs[at].quality_for(facts.query.signs)
             ends = beliefs[at].ends_for(quality)
-            estimates[str(at)] = Estimate(quality, beliefs[at].spread, costs[at], ends)
+            # Without uncertainty: an answer that was not kept is never the better one of two.
+            estimates[str(at)] = Estimate(quality, 0.0, costs[at], ends)
         # What has run is not among them: an answer that may not be kept cannot be the best.
         step = next_step(estimates, (), usd_per_quality)
         assert step.run is not None

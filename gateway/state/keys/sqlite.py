@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,7 +10,7 @@ from gateway.config.schema import Limits
 from gateway.errors import StateUnavailable
 from gateway.state.keys.base import Snapshot
 from gateway.state.keys.key import KeyRecord
-from gateway.state.location import make_private
+from gateway.state.sqlite_transaction import transaction
 
 _PATIENCE_S = 5.0
 _SCHEMA = """
@@ -32,7 +29,7 @@ class SqliteKeys:
         self._path = path
 
     def add(self, record: KeyRecord, limits: Limits | None) -> None:
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(record))
             if limits is not None:
                 db.execute(
@@ -41,7 +38,7 @@ class SqliteKeys:
                 )
 
     def revoke(self, key_id: str, now: int) -> bool:
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             done = db.execute(
                 "UPDATE keys SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, key_id)
             ).rowcount
@@ -50,7 +47,7 @@ class SqliteKeys:
     def snapshot(self) -> Snapshot:
         if not self._path.exists():
             return Snapshot()
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             rows = db.execute("SELECT id, tenant, key_hash, created, revoked FROM keys ORDER BY created, id")
             keys = tuple(KeyRecord(*row) for row in rows)
             limits = dict(db.execute("SELECT tenant, limits FROM tenant_limits").fetchall())
@@ -60,20 +57,3 @@ class SqliteKeys:
                 )
             except msgspec.DecodeError as error:
                 raise StateUnavailable(f"{self._path}: the limits of a tenant are damaged") from error
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Give a transaction."""
-        try:
-            make_private(self._path)
-            db = sqlite3.connect(self._path, timeout=_PATIENCE_S)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                with db:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    yield db
-            finally:
-                db.close()
-        except (sqlite3.Error, OSError) as error:
-            raise StateUnavailable(f"{self._path}: {error}") from error

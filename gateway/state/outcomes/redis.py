@@ -16,6 +16,14 @@ from semantic_cache.store.redis_link import FAILURES
 
 _MOST_TENANTS = 1_000
 """Tenants whose outcomes are read at once; a route with more learns from the first that had some."""
+# KEYS: the alarms. ARGV: the tier, the alarm, its time. An earlier one that comes late must not make the
+# outcomes between the two count again.
+_RAISE = """
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held and cjson.decode(held)['at'] >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
 
 
 class RedisOutcomes:
@@ -33,9 +41,10 @@ class RedisOutcomes:
                     _stream(route, one.tenant), {"tried": msgspec.msgpack.encode(one)},
                     maxlen=MOST, approximate=False,
                 )  # fmt: skip
-            for alarm in alarms:
-                pipe.hset(_key(route, "alarms"), alarm.tier, msgspec.json.encode(alarm))
             pipe.execute()
+            for alarm in alarms:
+                raised: Any = (alarm.tier, msgspec.json.encode(alarm), repr(alarm.at))
+                redis.eval(_RAISE, 1, _key(route, "alarms"), *raised)
 
     def since(self, route: str, cursor: dict[str, str]) -> Fresh:
         with _failures(), client(self._url) as redis:

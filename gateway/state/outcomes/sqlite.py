@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from gateway.errors import StateUnavailable
-from gateway.state.location import make_private
 from gateway.state.outcomes.base import MOST, Fresh, Raised
+from gateway.state.sqlite_transaction import transaction
 from router.online.tried import Tried
 
 _PATIENCE_S = 5.0
@@ -43,7 +41,7 @@ class SqliteOutcomes:
         self._path = path
 
     def add(self, route: str, tried: Sequence[Tried], alarms: Sequence[Raised]) -> None:
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             db.executemany(
                 "INSERT INTO route_outcomes (route, tenant, tried) VALUES (?, ?, ?)",
                 [(route, one.tenant, msgspec.msgpack.encode(one)) for one in tried],
@@ -55,7 +53,7 @@ class SqliteOutcomes:
     def since(self, route: str, cursor: dict[str, str]) -> Fresh:
         if not self._path.exists():
             return Fresh((), (), {})
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             after = int(cursor.get(_SEQ, "0"))
             newest = db.execute("SELECT max(seq) FROM route_outcomes").fetchone()[0] or 0
             if newest < after:
@@ -70,20 +68,3 @@ class SqliteOutcomes:
             except msgspec.DecodeError as error:
                 raise StateUnavailable(f"{self._path}: an outcome of a route is damaged") from error
             return Fresh(tried, tuple(Raised(*row) for row in alarms), {_SEQ: str(newest)})
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Give a transaction."""
-        try:
-            make_private(self._path)
-            db = sqlite3.connect(self._path, timeout=_PATIENCE_S)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                with db:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    yield db
-            finally:
-                db.close()
-        except (sqlite3.Error, OSError) as error:
-            raise StateUnavailable(f"{self._path}: {error}") from error

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gateway.errors import StateUnavailable
-from gateway.state.location import make_private
 from gateway.state.savings.base import KEPT_DAYS, Amount, Place
+from gateway.state.sqlite_transaction import transaction
 
 _PATIENCE_S = 1.0
 _REMEMBERED_S = 600
@@ -40,7 +37,7 @@ class SqliteSavings:
 
     def add(self, amounts: Mapping[Place, Amount], batch: str) -> None:
         now = time.time()
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             known = db.execute("INSERT OR IGNORE INTO savings_batches VALUES (?, ?)", (batch, int(now)))
             if known.rowcount:
                 db.executemany(_ADD, [(*place, *amount) for place, amount in amounts.items()])
@@ -52,28 +49,6 @@ class SqliteSavings:
     def read(self, tenant: str | None, first_day: int) -> Sequence[tuple[Place, Amount]]:
         if not self._path.exists():
             return []
-        with self._open() as db:
+        with transaction(self._path, _SCHEMA, _PATIENCE_S) as db:
             rows = db.execute(_READ, (first_day, tenant)).fetchall()
         return [(Place(*row[:3]), Amount(*row[3:])) for row in rows]
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Give a transaction."""
-        try:
-            make_private(self._path)
-            with contextlib.closing(sqlite3.connect(self._path, timeout=_PATIENCE_S)) as db:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = NORMAL")
-                db.isolation_level = None
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    raise
-        except (sqlite3.Error, OSError) as error:
-            raise StateUnavailable(f"{self._path}: {error}") from error

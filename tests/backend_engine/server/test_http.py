@@ -345,7 +345,7 @@ async def test_tokens_of_a_chat_are_counted_as_the_answers_usage_has_them(
     client: openai.AsyncOpenAI, http: aiohttp.ClientSession, long: bool
 ) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-    messages = [{"role": "user", "content": "It rains in Ghent. " * (600 if long else 1)}]
+    messages = [{"role": "user", "content": "It rains in Ghent. " * (230 if long else 1)}]
     chat: dict[str, Any] = {"model": "smollm2", "messages": messages, "tools": [tool]}
     answer = await client.chat.completions.create(**chat, max_tokens=1, tool_choice="auto")
     async with http.post("/tokenize", json=chat) as response:

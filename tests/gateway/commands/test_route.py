@@ -127,8 +127,9 @@ def sum_of(a: int, b: int, *, right: bool = True) -> str:
 
 
 def test_a_route_that_learns_is_explained_from_its_outcomes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.routing.explain.shipped_prior", lambda: None)
     (tmp_path / "forebay.yaml").write_text(CONFIG.format(folder=tmp_path))
     route = ("--route", "auto", "--config", str(tmp_path / "forebay.yaml"))
     status, out = explain("7 boxes of 8?", *route, capsys=capsys)

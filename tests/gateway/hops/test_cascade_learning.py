@@ -41,6 +41,12 @@ PATIENT_S = 30.0
 Says = Callable[[str, int, int], str]
 
 
+@pytest.fixture(autouse=True)
+def no_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the package may change; what a route makes of a prior is tested beside the policy."""
+    monkeypatch.setattr("gateway.routing.live.shipped_prior", lambda: None)
+
+
 def sums(right: Callable[[str, int, int], bool]) -> Says:
     """Models that calculate in the open; `right` says when they do it well."""
 
@@ -145,6 +151,14 @@ def known(folder: Path, says: Says, *tiers: str, count: int = 300) -> None:
 
 def mostly_right(model: str, a: int, b: int) -> bool:
     return model != "small" or b % 10 != 0
+
+
+async def test_outcomes_say_which_tier_they_were_compared_with(tmp_path: Path) -> None:
+    async with world(tmp_path, sums(mostly_right)) as it:
+        await it.ask()
+        await it.learned(1)
+    (one,) = SqliteOutcomes(tmp_path / "state.db").since("auto", {}).tried
+    assert (one.tier, one.last) == ("small", "large")
 
 
 async def test_at_first_the_last_tier_answers_and_the_small_one_is_asked_beside_it(tmp_path: Path) -> None:

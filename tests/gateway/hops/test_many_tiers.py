@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.answer import Answer, Events, EventStream
 from gateway.config.schema import Model, RouteConfig
 from gateway.exchange import Call, Exchange, Route, Tiers
 from gateway.hops.cascade import Cascade
+from gateway.pipeline import Next, OnFailure, Pipeline, Step
 from gateway.subrequests import Subrequests
 from gateway.wire.request import Endpoint, read_request
 from gateway.wire.sse import data_event
@@ -59,6 +61,15 @@ async def upstream(ex: Exchange) -> Answer:
     return ex.keep(Answer(200, stream, {}))
 
 
+class Upstream:
+    """The same as a hop."""
+
+    name = "upstream"
+
+    async def run(self, ex: Exchange, next: Next) -> Answer:
+        return await upstream(ex)
+
+
 class Observer:
     """Sees what is stored."""
 
@@ -98,7 +109,7 @@ async def run(policy: ByTable, *, mode: Any = None) -> tuple[list[str], list[str
     cascade = Cascade(
         {"auto": RouteConfig(LABELS)}, NullTracer(), upstream, Subrequests(), fits=lambda *_: True
     )
-    answer = await cascade.run(ex, upstream)
+    answer = await Pipeline([Step(cascade, OnFailure.OPEN), Step(Upstream())]).run(ex)
     if isinstance(answer.body, bytes):
         texts = [json.loads(answer.body)["choices"][0]["message"]["content"]]
     else:
@@ -161,3 +172,43 @@ async def test_a_middle_tiers_stream_is_held(mode: str) -> None:
     texts, calls, _, _ = await run(ByTable(0, {0: 1, 1: 2}), mode=mode)
     assert calls == ["small", "middle", "large"]
     assert texts == (["large"] if mode == "hold" else ["small", "large"])
+
+
+async def test_if_a_tier_fails_the_largest_that_can_take_the_request_is_asked() -> None:
+    async def failing(ex: Exchange) -> Answer:
+        answer = await upstream(ex)
+        assert ex.route is not None
+        return replace(answer, status=500) if ex.route.label == "small" else answer
+
+    body = b'{"model": "auto", "messages": [{"role": "user", "content": "Who?"}]}'
+
+    async def receive(limit: int) -> bytes:
+        return body
+
+    ex = Exchange(Endpoint.CHAT, {}, receive, tenant="t", body=body)
+    ex.view = read_request(body, Endpoint.CHAT)
+    routes = tuple(Route(label, label, Model("up"), label) for label in LABELS)
+    ex.route = Route("auto", "large", Model("up"), "large", tiers=Tiers(routes, ByTable(0, {1: 1})))
+    cascade = Cascade(
+        {"auto": RouteConfig(LABELS)},
+        NullTracer(),
+        failing,
+        Subrequests(),
+        fits=lambda route, *_: route.label != "large",
+    )
+    answer = await cascade.run(ex, failing)
+
+    assert [call.model for call in ex.calls] == ["small", "middle"] and answer.status == 200
+
+
+@pytest.mark.parametrize("mode", [None, "hold", "speculative"])
+async def test_an_answer_that_cannot_be_judged_is_not_kept(mode: Any) -> None:
+    """The small model's stream has been read by then, and its answer has what we have asked for."""
+
+    class Broken(ByTable):
+        def after(self, facts: Facts, heard: Mapping[int, AnswerSigns]) -> Choice:
+            raise RuntimeError
+
+    texts, calls, _, ex = await run(Broken(0, {}), mode=mode)
+    assert (texts[-1], calls) == ("large", ["small", "large"])
+    assert ex.calls[-1].reason == "the small model's answer was not kept: it could not be judged"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from gateway.state.outage import Outage
 from gateway.state.outcomes.base import Fresh, OutcomeStore, Raised
 from gateway.state.outcomes.sqlite import SqliteOutcomes
 from gateway.subrequests import Subrequests
+from router.after.confidence import Confidence
+from router.isotonic import Isotonic
+from router.logistic import Logistic, Weight
 from router.online.experience import Experience
 from router.online.tried import Tried
 from router.policy.knob import Quality
@@ -23,14 +27,16 @@ from telemetry.metrics import GatewayMetrics
 from telemetry.spans import NullTracer
 from tests.router.online.made import outcomes
 
+PRIOR = Confidence(Logistic(0.0, {"sure": Weight(2.0, 0.5, 0.3)}), Isotonic((0.0, 3.0), (0.5, 0.99)))
 
-def learner(store: OutcomeStore, now: float = 1e9) -> Learner:
+
+def learner(store: OutcomeStore, now: float = 1e9, prior: Confidence | None = None) -> Learner:
     metrics = GatewayMetrics()
-    experience = Experience(["small", "large"], Quality(0.95), None)
+    experience = Experience(["small", "large"], Quality(0.95), prior)
     return Learner(
         Settings("auto", 0.02),
         experience,
-        None,
+        prior,
         Shadow(Subrequests(), NullTracer()),
         lambda: Comparer(None, None),
         Past("small", lambda: None),
@@ -59,6 +65,19 @@ async def test_a_learner_begins_with_what_is_stored(store: SqliteOutcomes) -> No
         assert it.experience.believes("ada", "small").vouched
     finally:
         await it.close()
+
+
+async def test_what_is_stored_is_no_alarm_at_a_start(store: SqliteOutcomes) -> None:
+    """These answers were kept under beliefs that a learner has again only when it has read them."""
+    mixed = outcomes(1000, right=lambda sure: 0.9 if sure > 0.5 else 0.2, noise=0.02)
+    store.add("auto", [replace(one, kept=one.signs.values["sure"] > 0.5) for one in mixed], [])
+    it = learner(store, prior=PRIOR)
+    try:
+        await it.start()
+        assert it.experience.alarms == {} and it.experience.count("small") == 1000
+    finally:
+        await it.close()
+    assert store.since("auto", {}).alarms == ()
 
 
 async def test_learners_over_one_store_learn_from_each_other(store: SqliteOutcomes) -> None:
@@ -126,5 +145,5 @@ def test_nothing_of_what_was_said_is_kept() -> None:
     """An outcome has names, numbers, flags and a digest, and no place for a text."""
     one = good(1)[0]
     texts = [getattr(one, name) for name in one.__slots__ if isinstance(getattr(one, name), str)]
-    assert texts == [one.id, one.tenant, one.tier, one.question]
+    assert texts == [one.id, one.tenant, one.tier, one.question, one.last]
     assert all(isinstance(value, float) for value in [*one.query.values(), *one.signs.values.values()])

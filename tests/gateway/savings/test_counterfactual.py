@@ -248,6 +248,23 @@ def test_so_is_a_refresh_for_which_nobody_waits() -> None:
     assert money(of(ex)) == {"refresh": -1_200_000}
 
 
+def test_a_refresh_pays_for_what_a_scorer_read_as_well() -> None:
+    ex = exchange(LARGE, asked_for=False)
+    ex.calls.append(call(LARGE, 100, 10))
+    ex.scorings.append(Scoring("small", SMALL, Usage(300, 2), 0.1))
+    assert (of(ex).actual, money(of(ex))) == (1_504_000, {"refresh": -1_504_000})
+
+
+def test_an_error_after_a_small_models_answer_saves_nothing() -> None:
+    ex = exchange(SMALL, LARGE)
+    failed = call(LARGE, 0, 0, name="m1")
+    failed.outcome.usage, failed.status, failed.error = None, 429, "429"
+    ex.calls += [call(SMALL, 10, 2), failed]
+    ex.status = 429
+    saved = of(ex)
+    assert (saved.direct, saved.actual, money(saved)) == (0, 14_000, {"escalation": -14_000})
+
+
 def test_known_items_of_an_embeddings_request_are_saved_and_the_others_paid() -> None:
     price = Model("far", "vectors", Price(input=10))
     ex = exchange(price, endpoint=Endpoint.EMBEDDINGS)

@@ -186,6 +186,24 @@ async def test_a_small_models_answer_and_an_escalation(
         assert f"forebay_savings_added_usd_total{labels} 1.4e-05" in await _metrics(gateway)
 
 
+async def test_an_error_after_a_small_models_answer_saves_nothing(
+    upstream: ScriptedUpstream, other_upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    two = Two(upstream, other_upstream)
+    two.small.reply = json_reply(completion(WRONG))
+    two.large.reply = json_reply(b'{"error": {"message": "busy"}}', 429)
+    save(BY_ANSWER, tmp_path / "policy.json")
+    policy = tmp_path / "policy.json"
+    near, far = upstream.base_url, other_upstream.base_url
+    yaml = TWO_MODELS.format(near=near, far=far, policy=policy, small="", large="", route="")
+    async with running_gateway(yaml, tmp_path) as gateway:
+        body = chat("auto", messages=[{"role": "user", "content": QUESTION}])
+        async with gateway.post(body=body) as response:
+            assert response.status == 429
+            await gateway.settled(response.headers["x-forebay-request-id"])
+        assert usd(await page(gateway)) == (0, 14e-6, {"escalation": -14e-6})
+
+
 async def test_a_shorter_prompt_saves_its_tokens(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     rows = json.dumps([{"name": f"row {at}", "value": at} for at in range(200)], indent=8)
     messages = [{"role": "user", "content": rows}, {"role": "user", "content": "Which value has row 7?"}]

@@ -114,3 +114,17 @@ TREE = {
 def test_the_rules_that_are_known_are_kept(schema: Any, good: list[Any], bad: list[Any]) -> None:
     assert all(fits(value, schema) for value in good)
     assert not any(fits(value, schema) for value in bad)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("way", ["allOf", "anyOf"])
+def test_a_schema_that_doubles_with_each_level_ends(way: str) -> None:
+    rest = {"type": "object"} if way == "allOf" else {"type": "string"}
+    schema = {way: [{"$ref": "#"}, {"$ref": "#"}], **rest}
+    assert fits({"a": 1}, schema) is (way == "allOf")
+
+
+def test_of_a_long_answer_all_is_looked_at() -> None:
+    schema = {"type": "array", "items": {"type": "integer"}}
+    assert fits([1] * 10_000, schema)
+    assert not fits([1] * 10_000 + ["x"], schema)

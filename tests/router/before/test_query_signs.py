@@ -36,3 +36,10 @@ def test_length_counts_up_to_a_point() -> None:
 @given(st.text())
 def test_every_sign_is_small_and_not_negative(prompt: str) -> None:
     assert all(0 <= value <= 2000 for value in query_signs(prompt).values())
+
+
+@pytest.mark.timeout(10)
+def test_a_long_word_takes_no_longer_than_many_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.before.query_signs._LONGEST", 1_000_000)
+    assert query_signs("7" * 1_000_000)["code"] == 0
+    assert query_signs("x" * 500_000 + ".split(")["code"] == 1

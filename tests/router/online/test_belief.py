@@ -38,6 +38,13 @@ def test_with_no_outcomes_the_prior_vouches_for_what_it_is_very_sure_of() -> Non
     assert "the prior alone" in belief.by
 
 
+def test_a_prior_that_is_never_sure_enough_lets_nobody_try() -> None:
+    belief = learn_tier([], PRIOR, 0.01, 0.9, fresh=False).route
+
+    assert not belief.vouched
+    assert belief.by.endswith("and the prior is sure enough of none")
+
+
 def test_without_a_prior_nothing_does() -> None:
     belief = learn([], None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,15 @@ def test_a_prior_lets_the_small_tier_try_and_keeps_what_it_is_sure_of() -> None:
     assert route.after(SURE).tier == 0
     assert route.after(UNSURE).tier == 1
     assert "the prior alone vouches" in route.after(SURE).reason
+
+
+def test_a_prior_that_is_never_sure_enough_lets_no_tier_try() -> None:
+    """Each of its answers would be escalated."""
+    humble = replace(PRIOR, calibration=Isotonic((-3.0, 3.0), (0.05, 0.955)))
+
+    choice = Route(prior=humble).first()
+    assert choice.tier == 1 and "the prior is sure enough of none" in choice.reason
+    assert Route(prior=humble, knob=Quality(0.9)).first().tier == 0
 
 
 def test_outcomes_say_which_answers_stand() -> None:
@@ -242,6 +252,16 @@ def test_answers_that_get_less_sure_raise_an_alarm_and_the_same_ones_do_not() ->
     assert route.alarms[0][0] == "small"
 
 
+def test_with_a_budget_escalations_and_errors_are_no_drift_but_confidence_is() -> None:
+    draw = random.Random(5)
+    route = Route((SMALL, LARGE), Budget(0.0046)).took("small", 0.5).took("large", 2.0).learn(outcomes(300))
+    wrong = [Tried(f"w{n}", "ada", "small", 900.0 + n, {}, SURE, False, 50.0, kept=True) for n in range(10)]
+    assert not route.experience.add(wrong)
+    assert simulated(route, [draw.random() for _ in range(1200)]) is None
+    assert simulated(route, [draw.random() * 0.4 for _ in range(600)]) is not None
+    assert "PSI" in route.alarms[0][1]
+
+
 def test_outcomes_of_kept_answers_that_are_wrong_raise_an_alarm() -> None:
     route = learned()
     wrong = [Tried(f"w{n}", "ada", "small", 900.0 + n, {}, SURE, False, 50.0, kept=True) for n in range(10)]
@@ -291,6 +311,50 @@ def test_a_budget_or_a_time_keeps_the_share_that_fits(knob: Knob) -> None:
     assert route.after(BROKEN).tier == 1
 
 
+@pytest.mark.parametrize("knob", [Budget(0.0046), Latency(1.5)])
+def test_that_a_budget_or_a_time_keeps_a_share_is_no_drift(knob: Knob) -> None:
+    """Nothing vouches for these answers, so neither their share nor how many are wrong was promised."""
+    route = Route((SMALL, LARGE), knob).took("small", 0.5).took("large", 2.0)
+    draw = random.Random(1)
+    for one in outcomes(1000):
+        kept = route.after(one.signs, draw=draw.random()).tier == 0
+        route.alarms += route.experience.add([replace(one, kept=kept)]).items()
+        if route.experience.due:
+            route.learn([])
+    assert route.alarms == []
+
+
+def test_under_a_budget_answers_that_become_worse_raise_an_alarm() -> None:
+    route = Route((SMALL, LARGE), Budget(0.0046)).learn(outcomes(300))
+    worse = outcomes(40, seed=1, right=lambda sure: 0.0)
+
+    assert "small" in route.experience.add([replace(one, kept=True) for one in worse])
+
+
+def test_outcomes_vouch_for_nothing_beside_another_last_tier() -> None:
+    rows = outcomes(300, right=good, noise=0.02)
+    before, now = ([replace(one, last=last) for one in rows] for last in ("former", "large"))
+
+    assert Route().learn(before).first().tier == 1
+    assert Route().learn(now).first().tier == 0
+
+
+def test_what_is_recalled_raises_no_alarm() -> None:
+    """What was learned vouched for these answers; the prior, which is all there is at a start, would not."""
+
+    def right(sure: float) -> float:
+        return 0.97 if sure > 0.85 else 0.9 if sure > 0.5 else 0.2
+
+    rows = outcomes(1000, right=right, noise=0.02)
+    before = Route(prior=PRIOR).learn(rows).experience.believes("ada", "small")
+    kept = [replace(one, kept=before.judge(one.signs)[1]) for one in rows]
+    again = Route(prior=PRIOR)
+    again.experience.recall(kept)
+
+    assert again.learn(kept).experience.believes("ada", "small").by == before.by
+    assert "small" in Route(prior=PRIOR).experience.add(kept)
+
+
 def test_a_budget_that_the_last_tier_fits_asks_no_other() -> None:
     route = Route((SMALL, LARGE), Budget(1.0))
 
@@ -316,3 +380,20 @@ def test_a_request_always_comes_to_an_end_at_a_tier_that_can_take_it(data: st.Da
         assert choice.tier >= before.tier and choice.reason
     assert able[choice.tier]
     assert choice.tier == last or heard[choice.tier] is not BROKEN
+
+
+@settings(max_examples=30)
+@given(quality=st.floats(0.01, 0.99), sure=st.floats(0.5, 1.0), small=st.floats(0.01, 0.99))
+def test_the_small_tier_is_asked_first_exactly_if_that_is_cheaper(
+    quality: float, sure: float, small: float
+) -> None:
+    """Whatever is believed of its answers: what is not kept is paid for and never used."""
+    route = Route([Terms("small", 1e-5 * small, 2e-5 * small), LARGE]).learn(
+        outcomes(200, right=good, noise=0.02)
+    )
+    learned = route.experience.believes("ada", "small")
+    belief = replace(learned, quality=quality, ends=quality, ends_quality=sure, query=None)
+    route.experience.believes = lambda tenant, name: belief  # type: ignore[method-assign]
+    cheaper = small + (1 - quality) < 1
+    if abs(small - quality) > 1e-6:
+        assert route.first().tier == (0 if cheaper else 1)

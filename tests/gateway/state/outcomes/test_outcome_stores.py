@@ -79,6 +79,14 @@ def test_an_alarm_stays_and_a_later_one_takes_its_place(store: OutcomeStore) -> 
     }
 
 
+def test_an_alarm_that_comes_late_does_not_take_the_place_of_a_later_one(store: OutcomeStore) -> None:
+    at = 1_764_356_178.123456
+    store.add("auto", [], [Raised("small", "worse again", at + 1e-3)])
+    store.add("auto", [], [Raised("small", "worse", at)])
+
+    assert store.since("auto", {}).alarms == (Raised("small", "worse again", at + 1e-3),)
+
+
 @pytest.mark.parametrize("route", ["a}b", "a%7Db", "ü {x}"])
 def test_any_name_is_a_route(store: OutcomeStore, route: str) -> None:
     store.add(route, [tried(1)], [])
