@@ -40,7 +40,7 @@ def without_name(text: str) -> str:
 
 
 def body_without_name(body: bytes) -> bytes:
-    """Return a document without the name in its strings; notes have nothing that JSON escapes."""
+    """Return a document, JSON as a rule, in which no string has the name; JSON escapes nothing of a note."""
     if NAME.encode() not in body:
         return body
     # An error page may be in any encoding.
