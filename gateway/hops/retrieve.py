@@ -20,6 +20,7 @@ from gateway.compression.outcome import Compression
 from gateway.errors import UpstreamBroke
 from gateway.exchange import Exchange
 from gateway.pipeline import Next
+from gateway.window.aside import aside
 from gateway.wire.own_name import NameFilter, body_without_name
 from gateway.wire.own_tool import (
     NAME,
@@ -116,7 +117,11 @@ class Retrieve:
             return "unavailable", _UNAVAILABLE
         if spans is None:
             return "missing", _MISSING
-        found = look_up(spans, asked.start, asked.end, asked.query)
+
+        async def work() -> str | None:
+            return look_up(spans, asked.start, asked.end, asked.query)
+
+        found = await aside(sum(len(span.text) for span in spans), work)
         if found is None:
             return "nothing", _NOTHING
         return "found", found

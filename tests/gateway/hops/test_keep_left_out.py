@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from gateway.answer import Answer
 from gateway.cache_state import CacheState
 from gateway.compression.kept import Kept
+from gateway.compression.lookup import look_up
 from gateway.compression.mode import Mode
 from gateway.config.schema import CompressConfig, Model
 from gateway.exchange import Call, Exchange, Route
@@ -20,7 +22,7 @@ from gateway.hops.compress import Compress
 from gateway.hops.keep_left_out import KeepLeftOut
 from gateway.hops.retrieve import Retrieve
 from gateway.pipeline import OnFailure, Pipeline, Step
-from gateway.wire.own_tool import NAME
+from gateway.wire.own_tool import NAME, OwnCall
 from gateway.wire.request import Endpoint, outgoing, read_request
 from semantic_cache.directives import Directives
 from semantic_cache.entry import Entry
@@ -28,7 +30,7 @@ from semantic_cache.record import Record
 from semantic_cache.scope import ExactKey
 from semantic_cache.store.sqlite import SqliteStore
 from telemetry.metrics import GatewayMetrics
-from telemetry.spans import Kind, RecordedSpan, Tracer
+from telemetry.spans import Kind, NullTracer, RecordedSpan, Tracer
 from tests.gateway.hops.test_retrieve import body_of, id_in, own_call, said
 
 
@@ -161,3 +163,23 @@ async def test_of_a_request_that_says_no_store_nothing_is_kept(store: Stalling) 
     text = body["messages"][2]["content"]
     assert "left out" in text and NAME not in text and len(body["tools"]) == 1
     assert (await store.stats()).entries == 0
+
+
+async def test_much_that_was_left_out_is_searched_beside_other_requests(
+    store: Stalling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def search(*asked: Any) -> str | None:
+        threads.append(threading.get_ident())
+        return look_up(*asked)
+
+    monkeypatch.setattr("gateway.hops.retrieve.look_up", search)
+    kept, lines = Kept(store, 600), [f"request r{line} was handled\n" for line in range(2000)]
+    sent = await kept.keep("t", "m", "".join(lines), "[lines 1-2000 left out]", NAME)
+    assert sent is not None
+    _, ex = pipeline(store, Last(store), [], 60.0)
+    call = OwnCall("c", json.dumps({"id": sent.split("id=")[1].split()[0], "query": "r77"}))
+    (result,) = await Retrieve(kept, NullTracer(), GatewayMetrics()).answer(ex, [call])
+    assert "request r77 was handled" in result
+    assert threads and threading.get_ident() not in threads
