@@ -91,7 +91,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "window": Reader("window"),
         "summarise": Reader("summarise", parts=4),
     }
-    monkeypatch.setattr("gateway.app.strategies", lambda: found)
+    monkeypatch.setattr("gateway.chain.strategies", lambda: found)
     return found
 
 
