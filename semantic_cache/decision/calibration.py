@@ -15,6 +15,10 @@ import msgspec
 
 from semantic_cache.decision.features import NAMES
 
+_LEAST_OF_PASSAGES = {"verifier": -3.75, "cosine": 0.79}
+"""What all but one in a hundred of real rephrased passages reach. Words in common prove little of long texts,
+and below this the weights were fitted to nothing: a sum of them is only an extrapolation."""
+
 
 class Calibration(msgspec.Struct, frozen=True):
     """Weights by feature name, and the ladder: scores in rising order and the bound from each on."""
@@ -37,6 +41,12 @@ class Calibration(msgspec.Struct, frozen=True):
         return self.intercept + sum(
             self.weights[name] * value for name, value in zip(NAMES, features, strict=True)
         )
+
+    @staticmethod
+    def knows(features: tuple[float, ...]) -> bool:
+        """Return whether pairs like this one were among those that the weights were fitted to."""
+        named = dict(zip(NAMES, features, strict=True))
+        return not named["passage"] or all(named[name] >= least for name, least in _LEAST_OF_PASSAGES.items())
 
     def bound(self, score: float) -> float:
         """Return the upper bound of P(wrong) for a pair of this score or better; 1 below the lowest rung."""

@@ -108,6 +108,9 @@ class CalibratedDecider:
             return Assessment(candidate.id, gates, None, (), None, 0.0, 1.0)
         row = features(a, b, verifier=said, cosine=candidate.similarity)
         score = self.calibration.score(row)
+        if not self.calibration.knows(row):
+            # Without a score it teaches nothing either: labels are for scores that mean something.
+            return Assessment(candidate.id, gates, said, row, None, 0.0, 1.0)
         mean, shifted = self._shifted(score, candidate.history, labels)
         # A shift that labels far below a rung have earned says little about that rung: it only tightens.
         bound = self.calibration.bound(min(shifted, score))

@@ -2,7 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
+from random import Random
 
+import msgspec
 import pytest
 
 from semantic_cache.decision.base import Assessment, Candidate, Decision, Encoding, Observation, Observations
@@ -10,6 +12,7 @@ from semantic_cache.decision.calibration import Calibration
 from semantic_cache.decision.decider import AUDIT, CalibratedDecider
 from semantic_cache.decision.features import NAMES
 from semantic_cache.decision.verifier import Verifier
+from semantic_cache.gates.checks import check
 from semantic_cache.gates.text import Text
 from tests.semantic_cache.support.word_encodings import encode
 
@@ -162,3 +165,40 @@ def test_what_is_served_has_its_bound_within_the_budget(budget: float) -> None:
     for said in (-3.0, 1.0, 2.5, 3.9, 4.0, 9.0):
         decision = decide(said, budget=budget)
         assert decision.serve is None or decision.bound <= budget
+
+
+def jumbled(number: int) -> str:
+    """A long text of few words, which all such texts have in common."""
+    draw = Random(number)
+    words = [
+        "river",
+        "stone",
+        "market",
+        "harbour",
+        "winter",
+        "garden",
+        "engine",
+        "copper",
+        "letter",
+        "bridge",
+        "valley",
+        "window",
+    ]
+    return " ".join(" ".join(draw.choices(words, k=8)).capitalize() + "." for _ in range(7))
+
+
+@pytest.mark.parametrize(
+    ("said", "similarity", "served"), [(0.0, 0.9, True), (-4.0, 0.9, False), (0.0, 0.6, False)]
+)
+def test_long_texts_unlike_all_that_was_learned_from_are_not_served(
+    said: float, similarity: float, served: bool
+) -> None:
+    """Whatever the sum of their features comes to, and nothing is learned of them."""
+    stored, asked = f"How do I clean a kettle? {jumbled(1)}", f"How do I clean a kettle? {jumbled(2)}"
+    generous = msgspec.structs.replace(LADDER, intercept=10.0)
+    assert check(asked, stored)[-1].passed
+    candidate = Candidate(7, stored, similarity, encode(stored), Observations())
+    decision = CalibratedDecider(Says(said), generous).decide(
+        asked, encode(asked), [candidate], error_budget=0.01, seed=seed(1)
+    )
+    assert (decision.serve == 7, decision.explore) == (served, False)
