@@ -73,6 +73,9 @@ def aims(found: Found) -> Iterator[str]:
             f"{_met(slower <= UNIQUE_SLOWER)}"
         )
         yield f"unique: {-unique['forebay']['cheaper']:.2%} dearer"
+    wrong = {name: int(system["forebay"]["wrong"]) for name, system in found.items()}
+    told = ", ".join(f"{count} in {name}" for name, count in wrong.items() if count)
+    yield f"wrong answers served: {told or 'none'}, aim none: {_met(not told)}"
 
 
 def _met(met: bool) -> str:
