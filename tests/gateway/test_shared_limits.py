@@ -93,8 +93,13 @@ async def test_two_processes_never_let_more_through_than_there_is(
 
 
 async def test_replicas_share_their_accounts_over_redis(
-    config: str, upstream: ScriptedUpstream, tmp_path: Path
+    config: str, upstream: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Both gateways, all callers and this test share one thread: whoever waits for it long is not stalled.
+    monkeypatch.setattr("gateway.state.ledger.redis.STALL_S", 20.0)
+    patient = {"socket_timeout": 20.0, "socket_connect_timeout": 20.0, "protocol": 2}
+    monkeypatch.setattr("gateway.state.redis_client._STALL", patient)
+    monkeypatch.setattr("gateway.state.redis_client.STALL_S", 20.0)
     with running_redis(tmp_path / "redis") as redis:
         text = f"{config}\ntenants: {json.dumps([tenant('t', tpm=12 * RESERVED + 7)])}\n"
         environ = {"FOREBAY__STATE__STORE": redis.url}
