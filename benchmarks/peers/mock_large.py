@@ -33,25 +33,6 @@ class Count(msgspec.Struct):
     completion_tokens: int = 0
 
 
-class _Options(msgspec.Struct):
-    include_usage: bool = False
-
-
-class _Message(msgspec.Struct):
-    role: str
-    content: str
-
-
-class _Asked(msgspec.Struct):
-    model: str
-    messages: list[_Message]
-    stream: bool = False
-    stream_options: _Options | None = None
-
-
-_DECODE = msgspec.json.Decoder(_Asked).decode
-
-
 class Mock:
     """Answers by the table, and counts."""
 
@@ -64,7 +45,7 @@ class Mock:
         if request.headers.get("authorization") != f"Bearer {mock_openai.KEY}":
             return _refuse(401, "the key is not the upstream's")
         try:
-            asked = _DECODE(await request.read())
+            asked = mock_openai.decode_asked(await request.read())
             question = asked.messages[-1].content
             answer = self._table[question]
         except (msgspec.DecodeError, IndexError, KeyError) as error:

@@ -29,14 +29,16 @@ class _Message(msgspec.Struct):
     content: str
 
 
-class _Asked(msgspec.Struct):
+class Asked(msgspec.Struct):
+    """What of a request is read."""
+
     model: str
     messages: list[_Message]
     stream: bool = False
     stream_options: _Options | None = None
 
 
-_DECODE = msgspec.json.Decoder(_Asked).decode
+decode_asked = msgspec.json.Decoder(Asked).decode
 _USAGE = {"prompt_tokens": 20, "completion_tokens": EVENTS, "total_tokens": 20 + EVENTS}
 
 
@@ -90,7 +92,7 @@ class Mock:
         if request.headers.get("authorization") != f"Bearer {KEY}":
             return _refuse(401, "the key is not the upstream's")
         try:
-            asked = _DECODE(await request.read())
+            asked = decode_asked(await request.read())
         except msgspec.DecodeError as error:
             return _refuse(400, str(error))
         if asked.model != MODEL or not asked.messages or not asked.messages[-1].content:
