@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -10,8 +12,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from gateway.errors import StateUnavailable
 from gateway.state.location import STALL_S
-from semantic_cache.store.redis_link import split_url
+from semantic_cache.store.redis_link import FAILURES, split_url
 
 _CONNECTIONS = 16
 _STALL: dict[str, Any] = {"socket_timeout": STALL_S, "socket_connect_timeout": STALL_S, "protocol": 2}
@@ -36,3 +39,15 @@ def client(url: str) -> redis.Redis | redis.RedisCluster:
     if cluster:
         return redis.RedisCluster.from_url(address, **options)
     return redis.Redis.from_url(address, **options)
+
+
+@contextmanager
+def failures(damaged: str, *by: type[Exception]) -> Iterator[None]:
+    """Make StateUnavailable of what a client raises, and of what reading raises (`by`) where a value is
+    `damaged`."""
+    try:
+        yield
+    except FAILURES as error:
+        raise StateUnavailable(f"Redis: {error}") from error
+    except by as error:
+        raise StateUnavailable(f"Redis: {damaged} is damaged") from error

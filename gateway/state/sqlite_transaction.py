@@ -25,18 +25,25 @@ def transaction(path: Path, schema: str, patience_s: float) -> Iterator[sqlite3.
         make_private(path)
         with contextlib.closing(sqlite3.connect(path, timeout=patience_s, isolation_level=None)) as db:
             _write_ahead(db, time.monotonic() + patience_s)
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            with immediate(db):
                 for statement in schema.split(";"):
                     db.execute(statement)
                 yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
     except (sqlite3.Error, OSError) as error:
         raise StateUnavailable(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def immediate(db: sqlite3.Connection) -> Iterator[None]:
+    """Write from the beginning on; whatever is raised inside undoes all of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def _write_ahead(db: sqlite3.Connection, until_s: float) -> None:

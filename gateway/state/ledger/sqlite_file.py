@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.state.ledger.base import DAY_S
 from gateway.state.ledger.window import first_second
 from gateway.state.location import STALL_S, make_private
+from gateway.state.sqlite_transaction import immediate
 
 TIDY_EVERY = 1000
 """Transactions from one checkpoint to the next; a few megabytes of log."""
@@ -47,14 +48,8 @@ class LedgerFile:
     def transaction(self, now: float) -> Iterator[sqlite3.Connection]:
         """Give a transaction. Raises FAILURES, and then nothing of it has happened."""
         db = self._connected()
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with immediate(db):
             yield db
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
         self._transactions += 1
         if self._transactions >= TIDY_EVERY and (self._tidying is None or self._tidying.done()):
             self._transactions = 0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.errors import StateUnavailable
 from gateway.state.outcomes.base import MOST, Fresh, Raised
-from gateway.state.redis_client import client
+from gateway.state.redis_client import client, failures
 from router.online.tried import Tried
-from semantic_cache.store.redis_link import FAILURES
 
 _MOST_TENANTS = 1_000
 """Tenants whose outcomes are read at once; a route with more learns from the first that had some."""
@@ -33,7 +30,7 @@ class RedisOutcomes:
         self._url = url
 
     def add(self, route: str, tried: Sequence[Tried], alarms: Sequence[Raised]) -> None:
-        with _failures(), client(self._url) as redis:
+        with failures("an outcome of a route", msgspec.DecodeError, KeyError), client(self._url) as redis:
             pipe: Any = redis.pipeline(transaction=False)
             for one in tried:
                 pipe.hsetnx(_key(route, "tenants"), one.tenant, "")
@@ -47,14 +44,14 @@ class RedisOutcomes:
                 redis.eval(_RAISE, 1, _key(route, "alarms"), *raised)
 
     def since(self, route: str, cursor: dict[str, str]) -> Fresh:
-        with _failures(), client(self._url) as redis:
+        with failures("an outcome of a route", msgspec.DecodeError, KeyError), client(self._url) as redis:
             tenants: Any = redis.hkeys(_key(route, "tenants"))
             raised: Any = redis.hvals(_key(route, "alarms"))
             after = dict(cursor)
             names = [tenant.decode() for tenant in tenants[:_MOST_TENANTS]]
             asked: dict[Any, Any] = {_stream(route, tenant): after.get(tenant, "0") for tenant in names}
             found: Any = redis.xread(asked) if asked else []
-        with _failures():
+        with failures("an outcome of a route", msgspec.DecodeError, KeyError):
             by_stream = {_stream(route, tenant): tenant for tenant in names}
             tried = []
             for stream, entries in found or []:
@@ -72,13 +69,3 @@ def _key(route: str, part: str) -> str:
 
 def _stream(route: str, tenant: str) -> str:
     return _key(route, f"of:{tenant}")
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise StateUnavailable(f"Redis: {error}") from error
-    except (msgspec.DecodeError, KeyError) as error:
-        raise StateUnavailable("Redis: an outcome of a route is damaged") from error

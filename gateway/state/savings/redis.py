@@ -7,14 +7,11 @@ nothing. It is some hundred bytes a tenant and day, and a call a second from eac
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.errors import StateUnavailable
-from gateway.state.redis_client import client
+from gateway.state.redis_client import client, failures
 from gateway.state.savings.base import KEPT_DAYS, Amount, Place
-from semantic_cache.store.redis_link import FAILURES
 
 _TENANTS = "forebay:{savings}:tenants"
 """A field for each tenant: the last day that it has sums of."""
@@ -49,11 +46,11 @@ class RedisSavings:
     def add(self, amounts: Mapping[Place, Amount], batch: str) -> None:
         keys = [f"forebay:{{savings}}:batch:{batch}", _TENANTS, *(_key(p.tenant, p.day) for p in amounts)]
         rest = [str(part) for place, amount in amounts.items() for part in (*place, *amount)]
-        with _failures(), client(self._url) as redis:
+        with failures("a sum of savings", ValueError), client(self._url) as redis:
             redis.eval(_ADD, len(keys), *keys, str(_REMEMBERED_S), str(KEPT_DAYS), *rest)
 
     def read(self, tenant: str | None, first_day: int) -> Sequence[tuple[Place, Amount]]:
-        with _failures(), client(self._url) as redis:
+        with failures("a sum of savings", ValueError), client(self._url) as redis:
             last: Any = redis.hgetall(_TENANTS)
             days = [
                 (name, day)
@@ -77,13 +74,3 @@ def _sums(tenant: str, day: int, fields: Mapping[bytes, bytes]) -> Iterator[tupl
     for name in sorted({field[1:] for field in numbers}):
         amounts = [numbers.get(kind + name, 0) for kind in _FIELDS]
         yield Place(tenant, day, name), Amount(*amounts)
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except FAILURES as error:
-        raise StateUnavailable(f"Redis: {error}") from error
-    except ValueError as error:
-        raise StateUnavailable("Redis: a sum of savings is damaged") from error
